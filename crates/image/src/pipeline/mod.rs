@@ -1,0 +1,134 @@
+//! One layer to one segment, in one pass: order of work.
+//!
+//! ```text
+//! blob -> [reader: gunzip, tar, cut into blocks] -> [workers: compress, sum] -> data file, in order
+//!    \-> [helper: digest of the blob]  \-> [helper: diff_id]
+//! ```
+//!
+//! What is wrong with a layer counts only once the blob's digest is right: a source that sends
+//! other bytes has lied, whatever the bytes look like. Rules for entries: reliability, section 4.
+//! Not here: fetching, publishing; what several layers make together ([`crate::merge`]).
+
+mod entries;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use orlop_oci::digest::{Algorithm, DiffId, Digest};
+use orlop_oci::media_type::Compression;
+
+use crate::blocks::Blocks;
+use crate::error::{Error, Place, escaped};
+use crate::options::Options;
+use crate::segment::{Builder, SegmentIndex};
+use crate::sink::Sink;
+use crate::source::Source;
+use crate::tar::{Fault, Reader};
+use crate::workers::{Hashing, Workers};
+use entries::{Entries, Notes};
+
+/// What is known of a layer before its bytes come.
+#[derive(Clone, Debug)]
+pub struct LayerSource {
+    /// The blob's digest, from the manifest.
+    pub digest: Digest,
+    /// The blob's size in bytes, from the manifest.
+    pub size: u64,
+    /// What the media type says the compression is; `None` where it says nothing. The first bytes
+    /// decide, a difference is a warning.
+    pub compression: Option<Compression>,
+    /// The digest of the tar that the image config promises, where it is known already.
+    pub diff_id: Option<DiffId>,
+}
+
+/// A finished conversion: the data file is written (not synced), the index goes beside it.
+#[derive(Debug)]
+pub struct Conversion {
+    /// What lies where in the data file.
+    pub index: SegmentIndex,
+    /// Facts a user may want to know, one line each, escaped.
+    pub warnings: Vec<String>,
+}
+
+/// Converts one layer: reads its blob from `blob`, writes the segment's data to `data` (an empty
+/// file, written from offset 0, not synced).
+///
+/// Blocks until done; starts one helper thread beside the shared `workers`. `stop` is looked at
+/// between pieces of the blob. Blob digest, size and `diff_id` have been checked when it returns.
+///
+/// # Errors
+/// [`Error::BlobDigest`], [`Error::BlobSize`]: the source lied, whatever else was wrong;
+/// [`Error::LayerInvalid`], [`Error::Limit`], [`Error::DiffId`]: no source has a better layer;
+/// [`Error::Source`]: `blob` gave an error; [`Error::Disk`]; [`Error::Stopped`]. The data file is
+/// then worthless.
+pub fn convert(
+    layer: &LayerSource,
+    blob: &mut dyn Read,
+    data: &mut File,
+    options: &Options,
+    workers: &Workers,
+    stop: &AtomicBool,
+) -> Result<Conversion, Error> {
+    let file = data.try_clone().map_err(|cause| Error::Disk { what: "writing segment data", cause })?;
+    let block_size = usize::try_from(options.block_size).unwrap_or(usize::MAX);
+    let sink = Arc::new(Sink::new(file, options.compression, block_size));
+    let diff_id = layer.diff_id.as_ref();
+    let tar_algorithm = diff_id.map_or(Algorithm::Sha256, |diff_id| diff_id.0.algorithm());
+    std::thread::scope(|scope| {
+        let hashing = Hashing::start(scope, layer.digest.algorithm(), tar_algorithm)
+            .map_err(|cause| Error::Disk { what: "starting a thread", cause })?;
+        let source = Source::new(layer, blob, options.limits, hashing, stop);
+        let mut blocks = Blocks::new(workers, sink);
+        let mut entries = Entries::new(options.limits);
+        let mut reader = Reader::new(source, options.limits);
+        let walked = entries.read(&mut reader, &mut blocks);
+        let place = |reader: &Reader<_>| Place {
+            layer: layer.digest.clone(),
+            entry: escaped(reader.entry_name()),
+            offset: reader.entry_offset(),
+        };
+        let place = place(&reader);
+        let ended_in_padding = reader.ended_in_padding();
+        let global_ignored = reader.global_ignored();
+        let mut source = reader.into_bytes();
+        let walked = walked.and_then(|()| source.finish_tar());
+        let tar_bytes = source.tar_bytes();
+        let found = source.compression();
+        // Whatever was found: all blocks are written before the caller may touch the file again.
+        let written = blocks.finish();
+        if let Err(Fault::Other(error)) = walked {
+            let failed = written.err();
+            let disk = |cause| Error::Disk { what: "writing segment data", cause };
+            return Err(failed.map_or(error, disk));
+        }
+        let (digest, tar_digest) = source.finish()?;
+        if digest != layer.digest {
+            return Err(Error::BlobDigest { expected: layer.digest.clone(), actual: digest });
+        }
+        let trailing = walked.map_err(|fault| error_of(fault, place))?;
+        let lists = written.map_err(|cause| Error::Disk { what: "writing segment data", cause })?;
+        let actual = DiffId(tar_digest);
+        if let Some(expected) = diff_id.filter(|expected| **expected != actual) {
+            let (layer, expected) = (layer.digest.clone(), expected.clone());
+            return Err(Error::DiffId { layer, expected, actual });
+        }
+        let (builder, mut notes): (Builder, Notes) = entries.finish();
+        notes.stream(trailing, ended_in_padding, global_ignored);
+        notes.compression(layer.compression, found);
+        let digest = layer.digest.clone();
+        let index = builder.finish(digest, actual, tar_bytes, lists, options);
+        Ok(Conversion { index, warnings: notes.lines(&layer.digest) })
+    })
+}
+
+fn error_of(fault: Fault, place: Place) -> Error {
+    match fault {
+        Fault::Invalid(fault) => Error::LayerInvalid { place, fault },
+        Fault::Limit { key, limit, seen } => Error::Limit { place, key, limit, seen },
+        Fault::Other(error) => error,
+    }
+}
