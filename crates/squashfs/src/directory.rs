@@ -12,7 +12,7 @@
 use crate::bytes::Fields;
 use crate::error::Error;
 use crate::inode::{Directory, FileType, InodeRef};
-use crate::metadata::{BLOCK_BYTES, Cursor, Place, Volume};
+use crate::metadata::{BLOCK_BYTES_U64, Cursor, Place, Volume};
 
 /// Bytes of a header.
 pub(crate) const HEADER_BYTES: u32 = 12;
@@ -248,7 +248,7 @@ fn search(
     let first = u64::from(directory.offset);
     let place = |block: u32, offset: u64| Place {
         block: table.saturating_add(block.into()),
-        offset: u16::try_from(offset % BLOCK_BYTES as u64).unwrap_or(0),
+        offset: u16::try_from(offset % BLOCK_BYTES_U64).unwrap_or(0),
     };
     let mut found = Found {
         at: 0,

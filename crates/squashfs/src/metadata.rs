@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A place in a table is the block's offset and an offset within its 8192 bytes. A block is read
-//! and decompressed once while it stays in the cache, which holds [`CACHED_BLOCKS`] of them.
+//! and decompressed once while it stays in the cache, which holds 2048 of them.
 //! Not here: what the bytes mean.
 
 use std::collections::BTreeMap;
@@ -19,14 +19,15 @@ use crate::superblock::Superblock;
 
 /// Bytes of a metadata block before compression.
 pub(crate) const BLOCK_BYTES: usize = 8192;
+/// The same, for offsets.
+pub(crate) const BLOCK_BYTES_U64: u64 = 8192;
 /// Set in a block's header when it is stored as it is.
 pub(crate) const STORED: u16 = 0x8000;
 const HEADER_BYTES: usize = 2;
+/// The cache: 16 times 128 blocks, 16 MiB.
 const SHARDS: usize = 16;
+const SHARDS_U64: u64 = 16;
 const SHARD_BLOCKS: usize = 128;
-/// Blocks the cache holds: 16 MiB.
-#[cfg(test)]
-pub(crate) const CACHED_BLOCKS: usize = SHARDS * SHARD_BLOCKS;
 
 /// A source, its superblock, and the means to decompress its blocks.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ impl Volume {
 
     fn block(&self, at: u64) -> Result<Arc<MetadataBlock>, Error> {
         // Blocks lie some hundred to some thousand bytes apart: the low bits spread them.
-        let number = usize::try_from(at % SHARDS as u64).unwrap_or(0);
+        let number = usize::try_from(at % SHARDS_U64).unwrap_or(0);
         let shard = self.shards.get(number).ok_or_else(|| Error::malformed("no shard"))?;
         if let Some(block) = shard.lock().unwrap_or_else(PoisonError::into_inner).get(at) {
             return Ok(block);

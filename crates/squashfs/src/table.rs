@@ -3,7 +3,7 @@
 //! Entries lie in metadata blocks anywhere; the table's own offset holds u64 LE pointers to them.
 
 use crate::error::Error;
-use crate::metadata::{BLOCK_BYTES, Cursor, Place, Volume};
+use crate::metadata::{BLOCK_BYTES_U64, Cursor, Place, Volume};
 
 /// A table of entries of `N` bytes; `N` divides 8192.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ impl<const N: usize> Table<N> {
 
     /// Reads the pointers of a table of `count` entries.
     pub(crate) fn open(volume: &Volume, at: u64, count: u32) -> Result<Self, Error> {
-        let blocks = u64::from(count).saturating_mul(N as u64).div_ceil(BLOCK_BYTES as u64);
+        let blocks = u64::from(count).saturating_mul(N as u64).div_ceil(BLOCK_BYTES_U64);
         let bytes = blocks.saturating_mul(8);
         // Before the buffer is made: the pointers are in the file, so the file bounds them.
         if at.checked_add(bytes).is_none_or(|end| end > volume.superblock.bytes_used) {
@@ -39,10 +39,10 @@ impl<const N: usize> Table<N> {
             return Err(Error::malformed("a number is not in its table"));
         }
         let offset = u64::from(number).saturating_mul(N as u64);
-        let block = usize::try_from(offset / BLOCK_BYTES as u64).unwrap_or(usize::MAX);
+        let block = usize::try_from(offset / BLOCK_BYTES_U64).unwrap_or(usize::MAX);
         let block = self.pointers.get(block).copied();
         let block = block.ok_or_else(|| Error::malformed("a number is not in its table"))?;
-        let offset = u16::try_from(offset % BLOCK_BYTES as u64).unwrap_or(0);
+        let offset = u16::try_from(offset % BLOCK_BYTES_U64).unwrap_or(0);
         Cursor::new(volume, Place { block, offset })?.array()
     }
 

@@ -39,9 +39,9 @@ impl Run {
 }
 
 /// Writes the listing of entries whose names ascend.
-pub(super) fn write<'n>(
+pub(super) fn write(
     table: &mut MetadataWriter,
-    entries: &mut dyn Iterator<Item = (&'n [u8], Node)>,
+    entries: &mut dyn Iterator<Item = (&[u8], Node)>,
 ) -> Result<Listing, Error> {
     let (block, offset) = table.position();
     let mut listing =

@@ -46,8 +46,8 @@ impl XattrWriter {
             bytes.extend_from_slice(rest);
             bytes.extend_from_slice(&number_u32(value.len())?.to_le_bytes());
             bytes.extend_from_slice(value);
-            // As a list of names, each with its NUL (squashfs-tools: xattr.c).
-            size = size.saturating_add(name.len()).saturating_add(1);
+            // Each name with its NUL, each value (squashfs-tools: xattr.c).
+            size = size.saturating_add(name.len()).saturating_add(1).saturating_add(value.len());
         }
         if let Some(&number) = self.known.get(&bytes) {
             return Ok(number);
