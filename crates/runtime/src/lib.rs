@@ -1,1 +1,3 @@
-//! Skeleton.
+//! Running containers: mount holders and their FUSE server, namespaces, mounts, environment, exec.
+
+pub mod holder;
