@@ -1,0 +1,48 @@
+//! What can keep a file from becoming visible.
+
+use std::io;
+use std::path::PathBuf;
+
+use orlop_oci::digest::Digest;
+
+/// Why a draft was not published. The draft is gone in every case, and the target is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The bytes written do not have the digest that was promised for them.
+    #[error("{actual} was written for {expected}")]
+    NotTheBytes {
+        /// Digest the bytes were expected to have.
+        expected: Digest,
+        /// Digest the bytes have.
+        actual: Digest,
+    },
+    /// A file of that name is there and must not be replaced.
+    #[error("{} already exists", target.display())]
+    Exists {
+        /// The name asked for.
+        target: PathBuf,
+    },
+    /// The disk or the file system refused a step.
+    #[error("cannot {doing} {}", target.display())]
+    Disk {
+        /// The name that was to become visible.
+        target: PathBuf,
+        /// The step: `create`, `write`, `sync`, `rename`.
+        doing: &'static str,
+        /// The operating system's answer.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl PublishError {
+    /// True when no space, no quota or a file size limit is the reason.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let Self::Disk { cause, .. } = self else { return false };
+        matches!(
+            cause.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        )
+    }
+}
