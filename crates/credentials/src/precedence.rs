@@ -1,0 +1,182 @@
+//! The order of sources: which credential goes to which host.
+//!
+//! Flags, then the environment (both only for the host that the user named), then an explicit
+//! auth file, which is exclusive, else the default files in order with their helpers, else nobody.
+//! A mirror is looked up by its own name and never gets what was given for another host.
+//!
+//! Not here: reading the files ([`crate::update`]), which files there are (`orlop-config`).
+
+use crate::docker_json::{AuthFile, Found};
+use crate::programs::{self, Surroundings};
+use crate::{Credential, Error, keys};
+
+/// All sources that one request may draw on.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// Host that the user named: `host[:port]` of the reference.
+    pub named: String,
+    /// Given by flags.
+    pub flags: Option<Credential>,
+    /// Given by the environment.
+    pub environment: Option<Credential>,
+    /// An explicit auth file: no default file is looked at.
+    pub explicit: Option<AuthFile>,
+    /// The default files, in order of reading.
+    pub files: Vec<AuthFile>,
+    /// Environment for helpers.
+    pub around: Surroundings,
+}
+
+/// A credential and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The credential.
+    pub credential: Credential,
+    /// Where from, for messages: a path, a helper's name, `flags`, `the environment`.
+    pub origin: String,
+}
+
+impl Sources {
+    /// Finds the credential for a repository; `None` is anonymous. May start helpers and block.
+    ///
+    /// # Errors
+    /// [`Error::Helper`] when a helper that the file names for this very host fails. One that
+    /// cannot be started, and a failing `credsStore`, are warnings: the pull may be of a public
+    /// image.
+    pub fn find(
+        &self,
+        host: &str,
+        path: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<Known>, Error> {
+        if host == self.named || (keys::is_hub(host) && keys::is_hub(&self.named)) {
+            for (credential, origin) in
+                [(&self.flags, "the command line"), (&self.environment, "the environment")]
+            {
+                if let Some(credential) = credential {
+                    let origin = origin.to_owned();
+                    return Ok(Some(Known { credential: credential.clone(), origin }));
+                }
+            }
+        }
+        let files = match &self.explicit {
+            Some(file) => std::slice::from_ref(file),
+            None => self.files.as_slice(),
+        };
+        for file in files {
+            match self.find_in(file, host, path, warnings)? {
+                Answer::Known(known) => return Ok(Some(known)),
+                Answer::Final => return Ok(None),
+                Answer::Nothing => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn find_in(
+        &self,
+        file: &AuthFile,
+        host: &str,
+        path: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<Answer, Error> {
+        let (helper, is_final) = match file.lookup(host, path, warnings) {
+            Found::Credential(credential) => {
+                let origin = file.name().to_owned();
+                return Ok(Answer::Known(Known { credential, origin }));
+            }
+            Found::Helper(helper) => (helper, true),
+            Found::Store(helper) => (helper, false),
+            Found::Nothing => return Ok(Answer::Nothing),
+        };
+        match programs::get(&helper, &keys::helper_key(host), &self.around) {
+            Ok(Some(credential)) => {
+                let origin = format!("docker-credential-{helper}");
+                Ok(Answer::Known(Known { credential, origin }))
+            }
+            Ok(None) if is_final => Ok(Answer::Final),
+            Ok(None) => Ok(Answer::Nothing),
+            Err(error @ Error::Helper { missing: false, .. }) if is_final => Err(error),
+            Err(error) => {
+                warnings.push(format!("{error}; going on without a login"));
+                Ok(Answer::Nothing)
+            }
+        }
+    }
+}
+
+enum Answer {
+    Known(Known),
+    Final,
+    Nothing,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password(username: &str) -> Credential {
+        Credential::Password { username: username.to_owned(), secret: "p".into() }
+    }
+
+    fn file(name: &str, text: &str) -> AuthFile {
+        AuthFile::parse(text.as_bytes(), name).unwrap()
+    }
+
+    fn user(sources: &Sources, host: &str) -> Option<String> {
+        let known = sources.find(host, "x", &mut Vec::new()).unwrap()?;
+        Some(known.credential.username().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn flags_environment_explicit_default_anonymous() {
+        let mut sources = Sources {
+            named: "h".to_owned(),
+            flags: Some(password("flag")),
+            environment: Some(password("env")),
+            explicit: Some(file("e", r#"{"auths":{"h":{"auth":"ZXhwOnA="}}}"#)),
+            files: vec![
+                file("a", "{}"),
+                file("b", r#"{"auths":{"h":{"auth":"ZGVmOnA="},"m":{"auth":"bWlyOnA="}}}"#),
+            ],
+            around: Surroundings::default(),
+        };
+        assert_eq!(user(&sources, "h").as_deref(), Some("flag"));
+        sources.flags = None;
+        assert_eq!(user(&sources, "h").as_deref(), Some("env"));
+        assert_eq!(user(&sources, "m"), None, "an explicit file is exclusive");
+        sources.environment = None;
+        assert_eq!(user(&sources, "h").as_deref(), Some("exp"));
+        sources.explicit = None;
+        assert_eq!(user(&sources, "h").as_deref(), Some("def"));
+        assert_eq!(user(&sources, "other"), None);
+    }
+
+    #[test]
+    fn a_mirror_never_gets_what_was_given_for_the_named_host() {
+        let sources = Sources {
+            named: "docker.io".to_owned(),
+            flags: Some(password("flag")),
+            environment: Some(password("env")),
+            ..Sources::default()
+        };
+        assert_eq!(user(&sources, "registry-1.docker.io").as_deref(), Some("flag"));
+        assert_eq!(user(&sources, "mirror.example"), None);
+    }
+
+    #[test]
+    fn a_missing_helper_is_a_warning_and_anonymous() {
+        let sources = Sources {
+            files: vec![file("a", r#"{"credHelpers":{"h":"not-there"}}"#)],
+            ..Sources::default()
+        };
+        let mut warnings = Vec::new();
+        assert_eq!(sources.find("h", "x", &mut warnings).unwrap(), None);
+        assert_eq!(
+            warnings,
+            [
+                "credential helper docker-credential-not-there is not on PATH; going on without a login"
+            ]
+        );
+    }
+}

@@ -1,0 +1,293 @@
+//! Changing a credential file: lock, read again, edit, publish.
+//!
+//! The lock is a file beside the target (`<name>.lock`, 0600), because the target itself is
+//! replaced. Programs that know no lock are met by reading again under it. Where locks do not work
+//! the update goes on without: publishing keeps the file whole all the same.
+//!
+//! Not here: what an edit does ([`crate::docker_json`], [`crate::remote_yaml`]).
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use orlop_publish::{Draft, Mode};
+use rustix::event::{Timespec, poll};
+use rustix::fs::{AtFlags, FlockOperation, Mode as Bits, OFlags};
+use rustix::io::Errno;
+
+use crate::docker_json::AuthFile;
+use crate::remote_yaml::{self, RemoteYaml};
+use crate::{Credential, Error, reading};
+
+/// Most bytes of a credential file that are read (`credential-file-bytes`): many thousand logins.
+pub const FILE_BYTES: u64 = 4 << 20;
+/// How long a lock that somebody else holds is waited for (`lock-time`).
+pub const LOCK_TIME: Duration = Duration::from_secs(10);
+/// Longest time between two tries to take a lock that somebody holds.
+const TRY_AGAIN: Duration = Duration::from_millis(8);
+
+/// Which file is changed and what may be made for it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The file.
+    pub path: PathBuf,
+    /// How messages call it: as the user typed it.
+    pub name: String,
+    /// Its directory is made (0700) when missing: for default files, not for `--authfile`.
+    pub make_directory: bool,
+}
+
+impl Target {
+    /// A file that the user named.
+    #[must_use]
+    pub fn named(path: &Path) -> Self {
+        Self { path: path.to_owned(), name: path.display().to_string(), make_directory: false }
+    }
+
+    /// One of the default files.
+    #[must_use]
+    pub fn default_file(path: &Path) -> Self {
+        Self { make_directory: true, ..Self::named(path) }
+    }
+}
+
+/// Reads and parses an auth file; `None` when it does not exist. Takes no lock.
+///
+/// # Errors
+/// As [`reading::read`] and [`AuthFile::parse`].
+pub fn read_auth_file(path: &Path, name: &str) -> Result<Option<AuthFile>, Error> {
+    let Some(content) = reading::read(path, FILE_BYTES)? else { return Ok(None) };
+    match AuthFile::parse(&content.bytes, name) {
+        Ok(file) => Ok(Some(file)),
+        // Another program may write in place just now: looked at once more.
+        Err(first) => match reading::read(path, FILE_BYTES)? {
+            Some(again) if again.bytes != content.bytes => {
+                AuthFile::parse(&again.bytes, name).map(Some)
+            }
+            _ => Err(first),
+        },
+    }
+}
+
+/// Says whether a login could be stored in this file, before anything is asked of a registry.
+///
+/// # Errors
+/// Everything that [`store_login`] would stumble over later and that can be known now.
+pub fn check(target: &Target) -> Result<(), Error> {
+    let path = resolve(&target.path)?;
+    read_auth_file(&path, &target.name)?;
+    check_owner(&path, &target.name)?;
+    let directory = parent(&path);
+    match rustix::fs::access(directory, rustix::fs::Access::WRITE_OK) {
+        Err(Errno::NOENT) if target.make_directory => Ok(()),
+        Err(cause) => {
+            Err(Error::Disk { doing: "write in", path: directory.to_owned(), cause: cause.into() })
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Stores a login under a key.
+///
+/// # Errors
+/// Every [`Error`]; the file is as it was, or whole and new.
+pub fn store_login(target: &Target, key: &str, credential: &Credential) -> Result<(), Error> {
+    edit(target, |file| file.set(key, credential).map(|()| true)).map(drop)
+}
+
+/// Leaves the marker of a login that a helper holds.
+///
+/// # Errors
+/// As [`store_login`].
+pub fn store_marker(target: &Target, key: &str) -> Result<(), Error> {
+    edit(target, |file| {
+        file.set_marker(key);
+        Ok(true)
+    })
+    .map(drop)
+}
+
+/// Removes all logins of `host[:port]` or `host/namespace`; says whether there was one. A file
+/// without one is not touched, a missing one not made.
+///
+/// # Errors
+/// As [`store_login`].
+pub fn remove_login(target: &Target, place: &str) -> Result<bool, Error> {
+    let path = resolve(&target.path)?;
+    let Some(mut before) = read_auth_file(&path, &target.name)? else { return Ok(false) };
+    if before.remove(place).is_empty() {
+        return Ok(false);
+    }
+    edit(target, |file| Ok(!file.remove(place).is_empty()))
+}
+
+/// Puts a row into the list file.
+///
+/// # Errors
+/// As [`store_login`].
+pub fn store_row(target: &Target, row: &remote_yaml::Row) -> Result<(), Error> {
+    edit_list(target, |list| {
+        list.insert(row);
+        true
+    })
+    .map(drop)
+}
+
+/// Removes the rows of a host from the list file; says whether there was one.
+///
+/// # Errors
+/// As [`store_login`].
+pub fn remove_rows(target: &Target, host: &str) -> Result<bool, Error> {
+    let path = resolve(&target.path)?;
+    let Some(mut before) = read_list(&path, &target.name)? else { return Ok(false) };
+    if before.remove(host).is_empty() {
+        return Ok(false);
+    }
+    edit_list(target, |list| !list.remove(host).is_empty())
+}
+
+/// Reads and parses the list file; `None` when it does not exist.
+///
+/// # Errors
+/// As [`reading::read`] and [`RemoteYaml::parse`].
+pub fn read_list(path: &Path, name: &str) -> Result<Option<RemoteYaml>, Error> {
+    match reading::read(path, remote_yaml::LIMIT_BYTES)? {
+        Some(content) => RemoteYaml::parse(&content.bytes, name).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn edit(
+    target: &Target,
+    change: impl FnOnce(&mut AuthFile) -> Result<bool, Error>,
+) -> Result<bool, Error> {
+    locked(target, |path| {
+        let file = read_auth_file(path, &target.name)?;
+        let mut file = file.unwrap_or_else(|| AuthFile::empty(&target.name));
+        let changed = change(&mut file)?;
+        Ok(changed.then(|| file.text().to_owned()))
+    })
+}
+
+fn edit_list(target: &Target, change: impl FnOnce(&mut RemoteYaml) -> bool) -> Result<bool, Error> {
+    locked(target, |path| {
+        let list = read_list(path, &target.name)?;
+        let mut list = list.unwrap_or_else(|| RemoteYaml::empty(&target.name));
+        if change(&mut list) { list.to_text().map(Some) } else { Ok(None) }
+    })
+}
+
+/// Runs an edit under the file's lock and publishes the text it gives, if any.
+fn locked(
+    target: &Target,
+    text: impl FnOnce(&Path) -> Result<Option<String>, Error>,
+) -> Result<bool, Error> {
+    let path = resolve(&target.path)?;
+    if target.make_directory {
+        make_directory(parent(&path))?;
+    }
+    let lock = take_lock(&path)?;
+    check_owner(&path, &target.name)?;
+    let changed = match text(&path)? {
+        Some(text) => {
+            let text = zeroize::Zeroizing::new(text);
+            publish(&path, &target.name, text.as_bytes())?;
+            true
+        }
+        None => false,
+    };
+    drop(lock);
+    Ok(changed)
+}
+
+fn publish(path: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    let failed = |cause| Error::Publish { file: name.to_owned(), cause };
+    let mut draft = Draft::beside(path, Mode::Exact(0o600)).map_err(failed)?;
+    draft.write_all(bytes).map_err(|cause| {
+        failed(orlop_publish::PublishError::Disk { target: path.to_owned(), doing: "write", cause })
+    })?;
+    draft.replace().map_err(failed).map(drop)
+}
+
+/// Follows links to the file that is to be replaced, which need not exist.
+fn resolve(path: &Path) -> Result<PathBuf, Error> {
+    let mut path = path.to_owned();
+    for _ in 0..40 {
+        match std::fs::read_link(&path) {
+            Ok(link) => path = parent(&path).join(link),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(Error::Disk { doing: "follow", path, cause: Errno::LOOP.into() })
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|cause| Error::Disk { doing: "make the directory", path: path.to_owned(), cause })
+}
+
+fn check_owner(path: &Path, name: &str) -> Result<(), Error> {
+    match rustix::fs::statat(rustix::fs::CWD, path, AtFlags::empty()) {
+        Ok(stat) if stat.st_uid != rustix::process::geteuid().as_raw() => {
+            Err(Error::NotOurs { file: name.to_owned(), owner: stat.st_uid })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes the lock, waiting for at most the limit; `None` where locks do not work.
+fn take_lock(path: &Path) -> Result<Option<File>, Error> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".lock");
+    let lock = parent(path).join(name);
+    let disk =
+        |cause: Errno| Error::Disk { doing: "open", path: lock.clone(), cause: cause.into() };
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = File::from(
+        rustix::fs::open(&lock, flags, Bits::from_raw_mode(0o600))
+            .or_else(|cause| mend_lock(&lock, flags, cause))
+            .map_err(disk)?,
+    );
+    let end = Instant::now().checked_add(LOCK_TIME);
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match rustix::fs::flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(file)),
+            Err(Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP) => return Ok(None),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+            Err(cause) => return Err(disk(cause)),
+        }
+        if end.is_none_or(|end| Instant::now() >= end) {
+            return Err(Error::Locked { lock });
+        }
+        // A blocking flock has no time limit; the pauses are far shorter than an update.
+        let wait = Timespec::try_from(pause).ok();
+        let _ = poll(&mut [], wait.as_ref());
+        pause = pause.saturating_mul(2).min(TRY_AGAIN);
+    }
+}
+
+/// A lock file of ours that lost its mode gets it back.
+fn mend_lock(lock: &Path, flags: OFlags, cause: Errno) -> Result<std::os::fd::OwnedFd, Errno> {
+    if cause != Errno::ACCESS {
+        return Err(cause);
+    }
+    rustix::fs::chmod(lock, Bits::from_raw_mode(0o600))?;
+    rustix::fs::open(lock, flags, Bits::from_raw_mode(0o600))
+}
+
+#[cfg(test)]
+mod tests;
