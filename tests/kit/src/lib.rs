@@ -1,1 +1,17 @@
-//! Skeleton.
+//! The kit: what Orlop's tests, demo and measurements stand on.
+//!
+//! Scripted and real registries, images from entries, and a user's world of its own. It uses no
+//! crate of the product, so that what it makes is made without the code under test, and it works
+//! on threads: a test is a story told in order. Waiting is done with [`until`] alone. Not here:
+//! tests of the two programs (`tests/it`).
+
+pub mod digest;
+pub mod image;
+pub mod registry;
+pub mod tls;
+
+pub use digest::Digest;
+pub use image::{Artifact, Built, Compression, Entry, Image, Index, Layer, Names, Schema};
+pub use registry::route::{any, blob, blobs, config, head, layer, manifest, ping, token, upload};
+pub use registry::{Answer, Auth, Blob, Gate, Registry, Request, Route, Upload};
+pub use tls::Identity;

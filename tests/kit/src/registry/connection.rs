@@ -1,0 +1,257 @@
+//! One connection of the scripted registry: reads requests, looks answers up, sends them.
+//!
+//! A thread for each; order of work: log, gate, script, access, answer. Not here: the correct
+//! answers ([`super::serve`]).
+
+use super::answer::{Answer, Blob, Reply};
+use super::route::Asked;
+use super::wire::{self, Incoming};
+use super::{Request, Shared};
+use crate::digest::Digest;
+use rustls::{ServerConnection, StreamOwned};
+use std::io::{self, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+trait Both: Read + Write + Send {}
+impl<T: Read + Write + Send> Both for T {}
+
+/// Whether the connection can be used again.
+#[derive(PartialEq, Eq)]
+enum After {
+    Again,
+    End,
+}
+
+/// Accepts until the registry stops.
+pub(super) fn accept_loop(shared: &Arc<Shared>, listener: &TcpListener) {
+    while let Ok((stream, _)) = listener.accept() {
+        if shared.stop.load(Ordering::SeqCst) {
+            return;
+        }
+        let mine = Arc::clone(shared);
+        let handling = std::thread::Builder::new()
+            .name("registry connection".to_owned())
+            .stack_size(512 << 10)
+            .spawn(move || {
+                let at = mine.accepted.fetch_add(1, Ordering::SeqCst);
+                // A client that goes away ends its own connection and nothing else.
+                let _ended = converse(&mine, at, stream);
+                // The last descriptor: now the other side sees the end, or the reset.
+                mine.open().remove(&at);
+            });
+        drop(handling);
+    }
+}
+
+fn converse(shared: &Shared, at: usize, stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let kept = stream.try_clone()?;
+    shared.open().insert(at, stream.try_clone()?);
+    let mut first = [0];
+    if stream.peek(&mut first)? == 0 {
+        return Ok(());
+    }
+    let greets_tls = first == [0x16];
+    let identity = shared.identity.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (wire, scheme): (Box<dyn Both>, _) = match (identity, greets_tls) {
+        (Some(identity), true) => {
+            let session = ServerConnection::new(identity.server()).map_err(io::Error::other)?;
+            (Box::new(StreamOwned::new(session, stream)), "https")
+        }
+        (None, false) => (Box::new(stream), "http"),
+        (None, true) => {
+            shared.knocks.fetch_add(1, Ordering::SeqCst);
+            return Ok(());
+        }
+        (Some(_), false) => {
+            // Go's server says these words, and clients look for the status.
+            let mut plain = stream;
+            return plain.write_all(
+                b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+            );
+        }
+    };
+    let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
+    let mut wire = BufReader::new(wire);
+    while let Some(mut request) = wire::read_request(&mut wire)? {
+        // Where the token server is depends on how the client came here.
+        request.headers.push(("x-kit-scheme".to_owned(), scheme.to_owned()));
+        if answer(shared, &request, number, wire.get_mut().as_mut(), &kept)? == After::End {
+            return wire.get_mut().flush();
+        }
+    }
+    Ok(())
+}
+
+/// Answers one request as script and store say.
+fn answer(
+    shared: &Shared,
+    request: &Incoming,
+    connection: usize,
+    to: &mut dyn Both,
+    raw: &TcpStream,
+) -> io::Result<After> {
+    let asked = Asked::read(request.path());
+    let at = log(shared, request, connection);
+    let (gate, script) = told(shared, request, &asked);
+    if let Some(gate) = gate {
+        gate.pass();
+    }
+    let mut reply = correct(shared, request, &asked);
+    reply.head_only = request.method == "HEAD";
+    let status = match &script {
+        Answer::Status(status) | Answer::With(status, ..) | Answer::Redirect(status, _) => *status,
+        Answer::Raw(_) | Answer::Close => 0,
+        _ => reply.status,
+    };
+    if let Some(entry) = shared.log().get_mut(at) {
+        entry.status = status;
+    }
+    let after = send(script, reply, to, raw)?;
+    to.flush()?;
+    let closing = request.header("connection").is_some_and(|word| word == "close");
+    Ok(if closing { After::End } else { after })
+}
+
+fn log(shared: &Shared, request: &Incoming, connection: usize) -> usize {
+    let mut log = shared.log();
+    let mut headers = request.headers.clone();
+    headers.pop();
+    log.push(Request {
+        method: request.method.clone(),
+        target: request.target.clone(),
+        headers,
+        body_len: request.body.len() as u64,
+        body_digest: Digest::of(&request.body),
+        connection,
+        status: 0,
+    });
+    log.len() - 1
+}
+
+/// The gate and the next scripted answer for a request.
+fn told(shared: &Shared, request: &Incoming, asked: &Asked) -> (Option<super::Gate>, Answer) {
+    let mut inside = shared.inside();
+    let places = inside.places.clone();
+    let gates = inside.gates.iter().rev();
+    let gate = gates
+        .filter(|(route, _)| route.is(&request.method, asked, &places))
+        .map(|(_, gate)| gate.clone())
+        .next();
+    let mut scripts = inside.scripts.iter_mut().rev();
+    let script = scripts.find(|(route, _)| route.is(&request.method, asked, &places));
+    let next = script.and_then(|(_, answers)| match answers.len() {
+        0 | 1 => answers.front().cloned(),
+        _ => answers.pop_front(),
+    });
+    (gate, next.unwrap_or(Answer::Whole))
+}
+
+fn correct(shared: &Shared, request: &Incoming, asked: &Asked) -> Reply {
+    let mut inside = shared.inside();
+    let inside = &mut *inside;
+    if *asked == Asked::Token {
+        return inside.auth.token(request, &mut inside.tokens);
+    }
+    match inside.auth.refuses(request, asked, &inside.tokens) {
+        Some(refusal) => refusal,
+        None => inside.store.answer(request, asked),
+    }
+}
+
+/// Sends the correct reply as the script changes it.
+fn send(script: Answer, mut reply: Reply, to: &mut dyn Both, raw: &TcpStream) -> io::Result<After> {
+    match script {
+        Answer::Whole => return whole(&reply, to),
+        Answer::Status(status) => return whole(&bare(&reply, status), to),
+        Answer::With(status, headers, body) => {
+            let mut other = Reply { head_only: reply.head_only, ..Reply::new(status, body) };
+            other.headers.extend(headers.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            return whole(&other, to);
+        }
+        Answer::Redirect(status, location) => {
+            return whole(&bare(&reply, status).header("Location", location), to);
+        }
+        Answer::CutAfter(count) => part(&reply, count, to)?,
+        Answer::ResetAfter(count) => {
+            part(&reply, count, to)?;
+            to.flush()?;
+            rustix::net::sockopt::set_socket_linger(raw, Some(Duration::ZERO))?;
+        }
+        Answer::StallAfter(count) => {
+            part(&reply, count, to)?;
+            to.flush()?;
+            // Nothing more is said; ends when the client or the registry hangs up.
+            let _silence = to.read(&mut [0; 1]);
+        }
+        Answer::FlipBit(at) => {
+            let mut bytes = reply.body.to_vec()?;
+            if let Some(byte) = usize::try_from(at).ok().and_then(|at| bytes.get_mut(at)) {
+                *byte ^= 1;
+            }
+            reply.body = bytes.into();
+            return whole(&reply, to);
+        }
+        Answer::Shorter(count) => {
+            reply.part.1 = reply.part.1.saturating_sub(count);
+            return whole(&reply, to);
+        }
+        Answer::Longer(count) => {
+            let mut bytes = reply.body.to_vec()?;
+            bytes.resize(bytes.len() + usize::try_from(count).map_err(io::Error::other)?, b'+');
+            reply.body = bytes.into();
+            reply.part.1 += count;
+            return whole(&reply, to);
+        }
+        Answer::Body(bytes) => {
+            reply.part = (0, bytes.len() as u64);
+            reply.body = bytes.into();
+            return whole(&reply, to);
+        }
+        Answer::IgnoreRange => {
+            reply.part = (0, reply.body.len());
+            reply.status = 200;
+            reply.headers.retain(|(name, _)| name != "Content-Range");
+            return whole(&reply, to);
+        }
+        Answer::Raw(bytes) => to.write_all(&bytes)?,
+        Answer::Close => {}
+    }
+    Ok(After::End)
+}
+
+fn bare(reply: &Reply, status: u16) -> Reply {
+    Reply { head_only: reply.head_only, ..Reply::new(status, Vec::new()) }
+}
+
+fn head(reply: &Reply, to: &mut dyn Both) -> io::Result<()> {
+    let mut headers = reply.headers.clone();
+    headers.push(("Docker-Distribution-Api-Version".to_owned(), "registry/2.0".to_owned()));
+    if reply.status != 204 {
+        headers.push(("Content-Length".to_owned(), reply.part.1.to_string()));
+    }
+    wire::write_head(to, reply.status, &headers)
+}
+
+fn whole(reply: &Reply, to: &mut dyn Both) -> io::Result<After> {
+    part(reply, reply.part.1, to)?;
+    Ok(After::Again)
+}
+
+/// The head, and at most so many bytes of the body.
+fn part(reply: &Reply, count: u64, to: &mut dyn Both) -> io::Result<()> {
+    head(reply, to)?;
+    if reply.head_only || reply.status == 204 {
+        return Ok(());
+    }
+    let (from, length) = reply.part;
+    copy(&reply.body, from, length.min(count), to)
+}
+
+fn copy(body: &Blob, from: u64, count: u64, to: &mut dyn Both) -> io::Result<()> {
+    let mut reader = body.reader(from)?.take(count);
+    io::copy(&mut reader, to).map(drop)
+}
