@@ -1,1 +1,14 @@
-//! Skeleton.
+//! What a user and a site decide: environment, places of files, limits, `registries.conf`,
+//! certificates, proxies, settings.
+//!
+//! Values and decisions; the environment is read once by [`env::Environment::from_process`] and
+//! passed on, files are read where a function says so in its name or its errors. Not here:
+//! credential files (`orlop-credentials`), HTTP (`orlop-registry`).
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+pub mod env;
+pub mod limits;
+pub mod paths;
+
+pub use env::{Environment, Variable};
+pub use paths::{Face, Paths, PathsError};
