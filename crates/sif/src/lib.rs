@@ -25,6 +25,8 @@ mod image;
 mod layout;
 mod listing;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod time;
 
 pub use architecture::Architecture;

@@ -25,3 +25,26 @@ fn civil(days: i128) -> (i128, i128, i128) {
     let year = year + era * 400 + i128::from(month >= 10);
     (year, if month < 10 { month + 3 } else { month - 9 }, day)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{YEAR_ONE, format};
+
+    #[test]
+    fn times_are_printed_in_utc() {
+        let rows = [
+            (0, "1970-01-01 00:00:00 +0000 UTC"),
+            (-1, "1969-12-31 23:59:59 +0000 UTC"),
+            (951_782_399, "2000-02-28 23:59:59 +0000 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 +0000 UTC"),
+            (1_795_517_660, "2026-11-24 10:54:20 +0000 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 +0000 UTC"),
+            (YEAR_ONE, "0001-01-01 00:00:00 +0000 UTC"),
+        ];
+        for (seconds, text) in rows {
+            assert_eq!(format(seconds), text);
+        }
+        format(i64::MIN);
+        format(i64::MAX);
+    }
+}
