@@ -232,7 +232,6 @@ mod tests {
 
     #[test]
     fn a_planted_temporary_directory_is_not_used() {
-        let world = World::new();
         let plants: [fn(&World); 3] = [
             |world| drop(world.directory("tmp", 0o777)),
             |world| symlink(world.directory("target", 0o700), world.at("tmp")).unwrap(),

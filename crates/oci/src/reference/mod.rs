@@ -10,6 +10,11 @@ use std::str::FromStr;
 use crate::digest::{Digest, DigestError};
 use crate::host::{DOCKER_HUB, Host};
 
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod tests;
+
 /// Longest repository path, in characters.
 const PATH_MAX: usize = 255;
 
