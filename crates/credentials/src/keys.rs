@@ -5,6 +5,8 @@
 //!
 //! Not here: the files themselves ([`crate::docker_json`]).
 
+use crate::Error;
+
 /// The key that docker, podman and Apptainer use for Docker Hub.
 pub const HUB_KEY: &str = "https://index.docker.io/v1/";
 
@@ -27,6 +29,51 @@ pub fn key_to_write(place: &str) -> String {
 #[must_use]
 pub fn helper_key(host: &str) -> String {
     if is_hub(host) { HUB_KEY.to_owned() } else { host.to_owned() }
+}
+
+/// The host with its port of a place.
+#[must_use]
+pub fn host_of(place: &str) -> &str {
+    place.split('/').next().unwrap_or_default()
+}
+
+/// The place that a stored key means, for showing it: without scheme and API path; Docker Hub as
+/// `docker.io`.
+#[must_use]
+pub fn place_of(key: &str) -> &str {
+    let (scheme, bare) = split_scheme(key.trim_end_matches('/'));
+    let place = if scheme.is_some() { host_of(bare) } else { bare };
+    if is_hub(place) { "docker.io" } else { place }
+}
+
+/// True when two places are the same: hosts in any case and by any of Docker Hub's names.
+#[must_use]
+pub fn is_same_place(a: &str, b: &str) -> bool {
+    let (a, b) = (a.trim_end_matches('/'), b.trim_end_matches('/'));
+    let (host, other) = (host_of(a), host_of(b));
+    same_host(host, other) && a.get(host.len()..) == b.get(other.len()..)
+}
+
+/// Says whether a place can be a key: `host[:port][/namespace...]` without a scheme or a user.
+///
+/// # Errors
+/// [`Error::Unusable`] naming the fault.
+pub fn check_place(place: &str) -> Result<(), Error> {
+    let (host, namespace) = place.split_once('/').unwrap_or((place, ""));
+    let what = if host.is_empty() {
+        "has no host"
+    } else if place.contains("://") {
+        "has a scheme in it"
+    } else if place.contains('@') {
+        "has a user in it"
+    } else if namespace.contains(':') {
+        "has a tag in it"
+    } else if place.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        "has white space in it"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Unusable { what: format!("`{}` {what}", place.escape_debug()) })
 }
 
 /// How well a stored key fits a place; a lower rank is better.

@@ -2,7 +2,8 @@
 //!
 //! Docker's config JSON ([`docker_json`]), Apptainer's list file ([`remote_yaml`]), credential
 //! helpers ([`programs`]), the order of sources ([`precedence`]), and the one way a file is changed
-//! ([`update`]): lock, read again, edit, publish. A file that does not parse is never written, and
+//! ([`update`]): lock, read again, edit, publish. What callers need in one call each: [`loading`]
+//! a file, [`login`] and logout, [`listing`]. A file that does not parse is never written, and
 //! what Orlop does not know in a file stays as it is, to the byte.
 //!
 //! Not here: proving a login (`orlop-registry`), where the files are (`orlop-config`).
@@ -13,6 +14,9 @@ pub mod docker_json;
 mod error;
 mod json_text;
 pub mod keys;
+pub mod listing;
+pub mod loading;
+pub mod login;
 pub mod precedence;
 pub mod programs;
 pub mod reading;

@@ -8,13 +8,14 @@
 //! Not here: which helper is asked ([`crate::docker_json`]).
 
 use std::ffi::{OsStr, OsString};
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use orlop_config::limits;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde::Deserialize;
@@ -22,21 +23,36 @@ use zeroize::Zeroizing;
 
 use crate::{Credential, Error, Secret};
 
-/// How long a helper may take for one request.
-pub const TIME: Duration = Duration::from_secs(30);
-/// Most bytes of an answer that are read.
-pub const ANSWER_BYTES: usize = 1 << 20;
 /// Most characters of a helper's own words that are shown.
 const SHOWN: usize = 1024;
 
 /// The environment a helper runs in: the caller's, not this process's.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Surroundings {
     /// Variables as the caller has them, secrets of Orlop's own left out.
-    pub variables: Vec<(OsString, OsString)>,
+    variables: Vec<(OsString, OsString)>,
+}
+
+impl std::fmt::Debug for Surroundings {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Surroundings({} variables)", self.variables.len())
+    }
 }
 
 impl Surroundings {
+    /// The environment for helpers: what a caller has or sent, without its passwords.
+    #[must_use]
+    pub fn of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let is_secret = |name: &OsStr| {
+            let name = name.as_encoded_bytes();
+            name.ends_with(b"_PASSWORD")
+                || name.starts_with(b"ORLOP_DOCKER_")
+                || name == b"DOCKER_AUTH_CONFIG"
+        };
+        let kept = variables.into_iter().filter(|(name, _)| !is_secret(name));
+        Self { variables: kept.collect() }
+    }
+
     fn find(&self, program: &str) -> Option<PathBuf> {
         let path = self.variables.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value);
         let path = path.map_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"), OsString::as_os_str);
@@ -62,7 +78,7 @@ struct Answer {
 /// [`Error::Helper`]: not to be started, no answer in time, an answer that makes no sense or is
 /// for another server.
 pub fn get(helper: &str, key: &str, around: &Surroundings) -> Result<Option<Credential>, Error> {
-    let (good, output) = ask(helper, "get", key.as_bytes(), around, TIME)?;
+    let (good, output) = ask(helper, "get", key.as_bytes(), around, limits::HELPER_TIME)?;
     if !good {
         let said = String::from_utf8_lossy(&output);
         if said.trim() == "credentials not found in native keychain" {
@@ -105,7 +121,7 @@ pub fn store(
     })?;
     let request = serde_json::json!({ "ServerURL": key, "Username": username, "Secret": secret });
     let request = Zeroizing::new(request.to_string());
-    done(helper, ask(helper, "store", request.as_bytes(), around, TIME)?)
+    done(helper, ask(helper, "store", request.as_bytes(), around, limits::HELPER_TIME)?)
 }
 
 /// Makes a helper forget a login.
@@ -113,7 +129,7 @@ pub fn store(
 /// # Errors
 /// [`Error::Helper`]; one that never had it is no error.
 pub fn erase(helper: &str, key: &str, around: &Surroundings) -> Result<(), Error> {
-    let (good, output) = ask(helper, "erase", key.as_bytes(), around, TIME)?;
+    let (good, output) = ask(helper, "erase", key.as_bytes(), around, limits::HELPER_TIME)?;
     if String::from_utf8_lossy(&output).trim() == "credentials not found in native keychain" {
         return Ok(());
     }
@@ -141,14 +157,14 @@ fn ask(
         .arg(verb)
         .env_clear()
         .envs(around.variables.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::piped())
+        .stdin(request_file(request).map_err(|cause| missing(format!("cannot be asked: {cause}")))?)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .current_dir("/")
         .process_group(0)
         .spawn()
         .map_err(|cause| missing(format!("cannot be started: {cause}")))?;
-    let outcome = converse(&mut child, request, limit);
+    let outcome = converse(&mut child, limit);
     // Whatever it started ends with it.
     if let Ok(pid) = i32::try_from(child.id())
         && let Some(group) = Pid::from_raw(pid)
@@ -163,16 +179,17 @@ fn ask(
     }
 }
 
-fn converse(
-    child: &mut Child,
-    request: &[u8],
-    limit: Duration,
-) -> Result<Zeroizing<Vec<u8>>, String> {
+/// The request as an open file in memory: a helper that does not read it blocks nobody.
+fn request_file(request: &[u8]) -> std::io::Result<Stdio> {
+    let file = rustix::fs::memfd_create("request", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut file = std::fs::File::from(file);
+    file.write_all(request)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+fn converse(child: &mut Child, limit: Duration) -> Result<Zeroizing<Vec<u8>>, String> {
     let end = Instant::now().checked_add(limit);
-    if let Some(mut stdin) = child.stdin.take() {
-        // Requests are shorter than a pipe; one that reads nothing leaves us a broken pipe.
-        drop(stdin.write_all(request));
-    }
     let mut stdout = child.stdout.take().ok_or("has no output")?;
     let ended = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let ended: Option<OwnedFd> = ended.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
@@ -188,8 +205,9 @@ fn converse(
             let got =
                 stdout.read(&mut *buffer).map_err(|cause| format!("gave no answer: {cause}"))?;
             output.extend_from_slice(buffer.get(..got).unwrap_or_default());
-            if output.len() > ANSWER_BYTES {
-                return Err(format!("gave an answer of more than {ANSWER_BYTES} bytes"));
+            if output.len() as u64 > limits::HELPER_ANSWER_BYTES {
+                let limit = limits::HELPER_ANSWER_BYTES;
+                return Err(format!("gave an answer of more than {limit} bytes"));
             }
             if got > 0 {
                 continue;
@@ -243,30 +261,34 @@ fn shown(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
-    fn helper(script: &str) -> (tempfile::TempDir, Surroundings) {
+    pub(crate) fn helper(script: &str) -> (tempfile::TempDir, Surroundings) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("docker-credential-t");
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = format!("relative:{}:/usr/bin:/bin", directory.path().display());
-        (directory, Surroundings { variables: vec![("PATH".into(), path.into())] })
+        (directory, Surroundings::of([("PATH".into(), path.into())]))
     }
 
     /// A script that was just written may still be open for writing in a child that another test
     /// forks: the kernel then says ETXTBSY, so the test asks again.
-    fn get_settled(script: &str) -> Result<Option<Credential>, Error> {
-        let (_directory, around) = helper(script);
+    pub(crate) fn settled<T>(ask: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
         loop {
-            match get("t", "h.example", &around) {
+            match ask() {
                 Err(Error::Helper { what, .. }) if what.contains("busy") => {}
                 other => return other,
             }
         }
+    }
+
+    fn get_settled(script: &str) -> Result<Option<Credential>, Error> {
+        let (_directory, around) = helper(script);
+        settled(|| get("t", "h.example", &around))
     }
 
     #[test]
@@ -330,12 +352,8 @@ mod tests {
     fn one_that_hangs_is_killed_with_what_it_started() {
         let (_directory, around) = helper("sleep 1000 & exec sleep 1000");
         let limit = Duration::from_millis(200);
-        let error = loop {
-            let error = ask("t", "get", b"h", &around, limit).unwrap_err();
-            if !error.to_string().contains("busy") {
-                break error;
-            }
-        };
+        let asked = settled(|| ask("t", "get", b"h", &around, limit));
+        let error = asked.unwrap_err();
         assert_eq!(
             error.to_string(),
             "credential helper docker-credential-t gave no answer within 0 s"

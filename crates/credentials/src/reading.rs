@@ -8,23 +8,36 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::Error;
 
 /// A file's bytes and what its owner and mode say.
-#[derive(Debug)]
 pub struct Content {
-    /// The bytes.
-    pub bytes: Vec<u8>,
+    /// The bytes. They may hold secrets.
+    pub bytes: Zeroizing<Vec<u8>>,
     /// Permission bits, type bits cut off.
     pub mode: u32,
     /// Owner's uid.
     pub owner: u32,
 }
 
+impl std::fmt::Debug for Content {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Content({} bytes, mode {:o})", self.bytes.len(), self.mode)
+    }
+}
+
 impl Content {
+    /// True when the file belongs to the user or to root.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.owner == 0 || self.owner == rustix::process::geteuid().as_raw()
+    }
+
     /// True when somebody other than the owner may read or write the file.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
@@ -57,7 +70,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Content>, Error> {
     if let Some(what) = what {
         return Err(not_a_file(path, what));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Zeroizing::new(Vec::new());
     let mut file = File::from(fd).take(limit.saturating_add(1));
     file.read_to_end(&mut bytes).map_err(|cause| Error::Disk {
         doing: "read",

@@ -8,10 +8,7 @@
 
 use serde_yaml::{Mapping, Value};
 
-use crate::Error;
-
-/// Most bytes of a list file.
-pub const LIMIT_BYTES: u64 = 1 << 20;
+use crate::{Error, keys};
 
 /// One registry in the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +17,14 @@ pub struct Row {
     pub uri: String,
     /// Plain http or unchecked certificates were asked for at login.
     pub insecure: bool,
+}
+
+impl Row {
+    /// `host[:port]`, and `/namespace` where the login is for a part of the registry.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        self.uri.split_once("://").map_or(self.uri.as_str(), |(_, place)| place)
+    }
 }
 
 /// A parsed list file.
@@ -100,7 +105,7 @@ impl RemoteYaml {
         let mut gone = Vec::new();
         let mut rows = self.take_rows();
         rows.retain(|old| match row(old) {
-            Some(old) if same_place(&old.uri, host) => {
+            Some(old) if keys::is_same_place(old.place(), host) => {
                 gone.push(old.uri);
                 false
             }
@@ -150,12 +155,6 @@ fn row(value: &Value) -> Option<Row> {
     }
     let insecure = value.get("Insecure").and_then(Value::as_bool).unwrap_or(false);
     Some(Row { uri: uri.to_owned(), insecure })
-}
-
-fn same_place(uri: &str, host: &str) -> bool {
-    let place = uri.split_once("://").map_or(uri, |(_, place)| place);
-    place.trim_end_matches('/').eq_ignore_ascii_case(host)
-        || (crate::keys::is_hub(place) && crate::keys::is_hub(host))
 }
 
 #[cfg(test)]

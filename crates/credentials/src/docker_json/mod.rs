@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use crate::json_text::{self, Node, Style, Value};
+use crate::json_text::{self, Member, Node, Style, Value};
 use crate::keys::{self, Fit};
 use crate::{Credential, Error, Secret};
 
@@ -65,6 +65,18 @@ impl AuthFile {
             Self { name: name.to_owned(), text: Zeroizing::new(text.to_owned()), root, warnings };
         file.check()?;
         Ok(file)
+    }
+
+    /// Parses a legacy file (`~/.dockercfg`), which is the value of `auths` itself. Its columns in
+    /// the first line are those of the document around it.
+    ///
+    /// # Errors
+    /// As [`AuthFile::parse`].
+    pub fn parse_legacy(bytes: &[u8], name: &str) -> Result<Self, Error> {
+        let mut whole = Zeroizing::new(b"{\"auths\":".to_vec());
+        whole.extend_from_slice(bytes);
+        whole.push(b'}');
+        Self::parse(&whole, name)
     }
 
     /// An empty document.
@@ -156,13 +168,14 @@ impl AuthFile {
         auths.iter().map(|member| (member.key.as_str(), &member.node))
     }
 
-    /// Keys of all logins in the file, in order: those with a secret in it, not the markers that
-    /// docker leaves beside a helper.
+    /// Keys of all logins in the file, in order: those with a secret in it, and the markers of
+    /// logins that a helper holds.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        let logins = self
-            .entries()
-            .filter(|(_, entry)| entry.members().is_some_and(|members| !members.is_empty()));
+        let logins = self.entries().filter(|(key, entry)| {
+            let is_marker = entry.members().is_none_or(<[Member]>::is_empty);
+            !is_marker || self.helper_for(keys::host_of(keys::place_of(key))).is_some()
+        });
         logins.map(|(key, _)| key.to_owned()).collect()
     }
 
@@ -340,7 +353,7 @@ fn entry_value(credential: &Credential) -> Result<(&'static str, Zeroizing<Strin
     };
     match credential {
         Credential::Password { username, secret } => {
-            check_username(username)?;
+            credential.check()?;
             let mut pair = Zeroizing::new(username.clone().into_bytes());
             pair.push(b':');
             pair.extend_from_slice(secret.expose());
@@ -349,24 +362,6 @@ fn entry_value(credential: &Credential) -> Result<(&'static str, Zeroizing<Strin
         Credential::IdentityToken { secret, .. } => Ok(("identitytoken", text(secret)?)),
         Credential::RegistryToken(secret) => Ok(("registrytoken", text(secret)?)),
     }
-}
-
-/// Says whether a user name can be stored and sent: Basic credentials end the name at the first
-/// colon (RFC 7617 section 2).
-///
-/// # Errors
-/// [`Error::Unusable`] naming the fault.
-pub fn check_username(username: &str) -> Result<(), Error> {
-    let what = if username.is_empty() {
-        "the user name is empty"
-    } else if username.contains(':') {
-        "the user name has a colon in it"
-    } else if username.chars().any(char::is_control) {
-        "the user name has a control character in it"
-    } else {
-        return Ok(());
-    };
-    Err(Error::Unusable { what: what.to_owned() })
 }
 
 fn fault(name: &str, text: &str, at: usize, what: &str) -> Error {

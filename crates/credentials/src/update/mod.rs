@@ -12,6 +12,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use orlop_config::limits;
 use orlop_publish::{Draft, Mode};
 use rustix::event::{Timespec, poll};
 use rustix::fs::{AtFlags, FlockOperation, Mode as Bits, OFlags};
@@ -19,12 +20,8 @@ use rustix::io::Errno;
 
 use crate::docker_json::AuthFile;
 use crate::remote_yaml::{self, RemoteYaml};
-use crate::{Credential, Error, reading};
+use crate::{Credential, Error, loading};
 
-/// Most bytes of a credential file that are read (`credential-file-bytes`): many thousand logins.
-pub const FILE_BYTES: u64 = 4 << 20;
-/// How long a lock that somebody else holds is waited for (`lock-time`).
-pub const LOCK_TIME: Duration = Duration::from_secs(10);
 /// Longest time between two tries to take a lock that somebody holds.
 const TRY_AGAIN: Duration = Duration::from_millis(8);
 
@@ -53,31 +50,13 @@ impl Target {
     }
 }
 
-/// Reads and parses an auth file; `None` when it does not exist. Takes no lock.
-///
-/// # Errors
-/// As [`reading::read`] and [`AuthFile::parse`].
-pub fn read_auth_file(path: &Path, name: &str) -> Result<Option<AuthFile>, Error> {
-    let Some(content) = reading::read(path, FILE_BYTES)? else { return Ok(None) };
-    match AuthFile::parse(&content.bytes, name) {
-        Ok(file) => Ok(Some(file)),
-        // Another program may write in place just now: looked at once more.
-        Err(first) => match reading::read(path, FILE_BYTES)? {
-            Some(again) if again.bytes != content.bytes => {
-                AuthFile::parse(&again.bytes, name).map(Some)
-            }
-            _ => Err(first),
-        },
-    }
-}
-
 /// Says whether a login could be stored in this file, before anything is asked of a registry.
 ///
 /// # Errors
 /// Everything that [`store_login`] would stumble over later and that can be known now.
 pub fn check(target: &Target) -> Result<(), Error> {
     let path = resolve(&target.path)?;
-    read_auth_file(&path, &target.name)?;
+    loading::auth_file_as(&path, &target.name)?;
     check_owner(&path, &target.name)?;
     let directory = parent(&path);
     match rustix::fs::access(directory, rustix::fs::Access::WRITE_OK) {
@@ -116,7 +95,7 @@ pub fn store_marker(target: &Target, key: &str) -> Result<(), Error> {
 /// As [`store_login`].
 pub fn remove_login(target: &Target, place: &str) -> Result<bool, Error> {
     let path = resolve(&target.path)?;
-    let Some(mut before) = read_auth_file(&path, &target.name)? else { return Ok(false) };
+    let Some(mut before) = loading::auth_file_as(&path, &target.name)? else { return Ok(false) };
     if before.remove(place).is_empty() {
         return Ok(false);
     }
@@ -141,22 +120,11 @@ pub fn store_row(target: &Target, row: &remote_yaml::Row) -> Result<(), Error> {
 /// As [`store_login`].
 pub fn remove_rows(target: &Target, host: &str) -> Result<bool, Error> {
     let path = resolve(&target.path)?;
-    let Some(mut before) = read_list(&path, &target.name)? else { return Ok(false) };
+    let Some(mut before) = loading::list_file(&path, &target.name)? else { return Ok(false) };
     if before.remove(host).is_empty() {
         return Ok(false);
     }
     edit_list(target, |list| !list.remove(host).is_empty())
-}
-
-/// Reads and parses the list file; `None` when it does not exist.
-///
-/// # Errors
-/// As [`reading::read`] and [`RemoteYaml::parse`].
-pub fn read_list(path: &Path, name: &str) -> Result<Option<RemoteYaml>, Error> {
-    match reading::read(path, remote_yaml::LIMIT_BYTES)? {
-        Some(content) => RemoteYaml::parse(&content.bytes, name).map(Some),
-        None => Ok(None),
-    }
 }
 
 fn edit(
@@ -164,7 +132,7 @@ fn edit(
     change: impl FnOnce(&mut AuthFile) -> Result<bool, Error>,
 ) -> Result<bool, Error> {
     locked(target, |path| {
-        let file = read_auth_file(path, &target.name)?;
+        let file = loading::auth_file_as(path, &target.name)?;
         let mut file = file.unwrap_or_else(|| AuthFile::empty(&target.name));
         let changed = change(&mut file)?;
         Ok(changed.then(|| file.text().to_owned()))
@@ -173,7 +141,7 @@ fn edit(
 
 fn edit_list(target: &Target, change: impl FnOnce(&mut RemoteYaml) -> bool) -> Result<bool, Error> {
     locked(target, |path| {
-        let list = read_list(path, &target.name)?;
+        let list = loading::list_file(path, &target.name)?;
         let mut list = list.unwrap_or_else(|| RemoteYaml::empty(&target.name));
         if change(&mut list) { list.to_text().map(Some) } else { Ok(None) }
     })
@@ -261,7 +229,7 @@ fn take_lock(path: &Path) -> Result<Option<File>, Error> {
             .or_else(|cause| mend_lock(&lock, flags, cause))
             .map_err(disk)?,
     );
-    let end = Instant::now().checked_add(LOCK_TIME);
+    let end = Instant::now().checked_add(limits::LOCK_TIME);
     let mut pause = Duration::from_millis(1);
     loop {
         match rustix::fs::flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {

@@ -9,7 +9,7 @@ fn password(secret: &str) -> Credential {
 }
 
 fn found(path: &Path, host: &str) -> Found {
-    read_auth_file(path, "f").unwrap().unwrap().lookup(host, "", &mut Vec::new())
+    loading::auth_file_as(path, "f").unwrap().unwrap().lookup(host, "", &mut Vec::new())
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn threads_that_log_in_at_once_lose_nothing() {
             });
         }
     });
-    let file = read_auth_file(&path, "f").unwrap().unwrap();
+    let file = loading::auth_file_as(&path, "f").unwrap().unwrap();
     assert_eq!(file.keys().len(), 80);
 }
 
@@ -111,7 +111,7 @@ fn the_list_is_changed_in_the_same_way() {
     assert!(!remove_rows(&target, "h").unwrap());
     assert!(!target.path.exists());
     store_row(&target, &row).unwrap();
-    assert_eq!(read_list(&target.path, "f").unwrap().unwrap().rows(), [row]);
+    assert_eq!(loading::list_file(&target.path, "f").unwrap().unwrap().rows(), [row]);
     assert!(remove_rows(&target, "h").unwrap());
-    assert!(read_list(&target.path, "f").unwrap().unwrap().rows().is_empty());
+    assert!(loading::list_file(&target.path, "f").unwrap().unwrap().rows().is_empty());
 }

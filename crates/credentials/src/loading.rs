@@ -1,0 +1,171 @@
+//! From a path to a parsed credential file, with what its owner and mode say.
+//!
+//! A default file of somebody else is passed over, one that the user named is read; both are said.
+//! A file that another program writes in place just now is looked at once more.
+//! Rule: reliability rows S03 to S17. Takes no lock.
+//!
+//! Not here: opening without blocking ([`crate::reading`]), editing ([`crate::update`]), where the
+//! files are (`orlop-config`).
+
+use std::path::Path;
+
+use orlop_config::limits;
+
+use crate::docker_json::AuthFile;
+use crate::remote_yaml::RemoteYaml;
+use crate::{Error, reading};
+
+/// What kind of file is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The user named it (`--authfile`): read whoever owns it.
+    Named,
+    /// One of the default files: ignored when it belongs to somebody other than the user or root.
+    Default,
+    /// The same, and the document is what elsewhere is the value of `auths` (`~/.dockercfg`).
+    Legacy,
+}
+
+/// Loads a credential file; `None` when it does not exist or is not to be trusted. What the user
+/// should know is added to `warnings`, one sentence each.
+///
+/// # Errors
+/// As [`reading::read`] and [`AuthFile::parse`].
+pub fn auth_file(
+    path: &Path,
+    kind: Kind,
+    warnings: &mut Vec<String>,
+) -> Result<Option<AuthFile>, Error> {
+    let name = path.display().to_string();
+    let Some(content) = reading::read(path, limits::CREDENTIAL_FILE_BYTES)? else {
+        return Ok(None);
+    };
+    if !content.is_ours() {
+        let owner = content.owner;
+        if kind != Kind::Named {
+            warnings.push(format!("{name} belongs to user {owner}; it is ignored"));
+            return Ok(None);
+        }
+        warnings.push(format!("{name} belongs to user {owner}"));
+    }
+    if content.is_exposed() {
+        warnings.push(format!("{name} is open to other users; `chmod 600 {name}` closes it"));
+    }
+    let file = settled(path, &name, kind, &content.bytes)?;
+    warnings.extend_from_slice(file.warnings());
+    Ok(Some(file))
+}
+
+/// Loads a credential file for an edit, without a word about its owner or mode.
+///
+/// # Errors
+/// As [`auth_file`].
+pub fn auth_file_as(path: &Path, name: &str) -> Result<Option<AuthFile>, Error> {
+    match reading::read(path, limits::CREDENTIAL_FILE_BYTES)? {
+        Some(content) => settled(path, name, Kind::Named, &content.bytes).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Loads the list file; `None` when it does not exist. `name` is how messages call it.
+///
+/// # Errors
+/// As [`reading::read`] and [`RemoteYaml::parse`].
+pub fn list_file(path: &Path, name: &str) -> Result<Option<RemoteYaml>, Error> {
+    match reading::read(path, limits::LIST_FILE_BYTES)? {
+        Some(content) => RemoteYaml::parse(&content.bytes, name).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Parses what was read, and what is read a second time when that was no document.
+fn settled(path: &Path, name: &str, kind: Kind, bytes: &[u8]) -> Result<AuthFile, Error> {
+    let parse = |bytes: &[u8]| match kind {
+        Kind::Legacy => AuthFile::parse_legacy(bytes, name),
+        Kind::Named | Kind::Default => AuthFile::parse(bytes, name),
+    };
+    let first = match parse(bytes) {
+        Ok(file) => return Ok(file),
+        Err(first) => first,
+    };
+    match reading::read(path, limits::CREDENTIAL_FILE_BYTES)? {
+        Some(again) if *again.bytes != *bytes => parse(&again.bytes),
+        _ => Err(first),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn write(path: &Path, text: &str, mode: u32) {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn s13_a_loose_mode_is_a_warning_with_the_way_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        for (mode, warns) in [(0o600, 0), (0o400, 0), (0o644, 1), (0o660, 1)] {
+            write(&path, "{}", mode);
+            let mut warnings = Vec::new();
+            assert!(auth_file(&path, Kind::Default, &mut warnings).unwrap().is_some());
+            assert_eq!(warnings.len(), warns, "{mode:o}: {warnings:?}");
+            assert!(warnings.iter().all(|text| text.contains("chmod 600")), "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn s12_a_foreign_default_file_is_ignored_and_a_foreign_named_one_read() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        write(&path, "{}", 0o600);
+        std::os::unix::fs::chown(&path, Some(4711), None).unwrap();
+        let mut warnings = Vec::new();
+        assert!(auth_file(&path, Kind::Default, &mut warnings).unwrap().is_none());
+        assert!(auth_file(&path, Kind::Named, &mut warnings).unwrap().is_some());
+        let name = path.display();
+        assert_eq!(
+            warnings,
+            [
+                format!("{name} belongs to user 4711; it is ignored"),
+                format!("{name} belongs to user 4711")
+            ]
+        );
+    }
+
+    #[test]
+    fn s01_s02_a_missing_file_is_silent() {
+        let mut warnings = Vec::new();
+        for kind in [Kind::Named, Kind::Default, Kind::Legacy] {
+            assert!(auth_file(Path::new("/nonexistent/x"), kind, &mut warnings).unwrap().is_none());
+        }
+        assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn s05_a_byte_order_mark_is_a_warning() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        write(&path, "\u{feff}{}", 0o600);
+        let mut warnings = Vec::new();
+        assert!(auth_file(&path, Kind::Default, &mut warnings).unwrap().is_some());
+        assert!(warnings.concat().ends_with("begins with a byte order mark"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_legacy_file_is_the_map_of_logins_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(".dockercfg");
+        write(&path, r#"{"h.example":{"auth":"dTpw"}}"#, 0o600);
+        let file = auth_file(&path, Kind::Legacy, &mut Vec::new()).unwrap().unwrap();
+        assert_eq!(file.keys(), ["h.example"]);
+    }
+}
