@@ -1,3 +1,4 @@
 //! Running containers: mount holders and their FUSE server, namespaces, mounts, environment, exec.
 
+pub mod fuse;
 pub mod holder;

@@ -13,7 +13,13 @@
 mod error;
 mod image;
 mod join;
+mod key;
+mod message;
+mod namespace;
+mod place;
+mod process;
 mod scope;
+mod service;
 
 pub use error::Error;
 pub use image::Image;
@@ -32,5 +38,5 @@ pub const HOLDER_ARGUMENT: &str = "--orlop-holder";
 /// user namespace.
 #[must_use]
 pub fn maybe_holder_main(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
-    (arguments.next()? == HOLDER_ARGUMENT).then_some(ExitCode::FAILURE)
+    (arguments.next()? == HOLDER_ARGUMENT).then(process::main)
 }

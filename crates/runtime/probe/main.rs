@@ -1,0 +1,159 @@
+//! A client in small, for tests: joins the holder of a squashfs file, mounts the copy, uses it.
+//!
+//! `orlop-runtime-probe IMAGE SOCKET_DIRECTORY SCOPE GRACE_MS WAIT_MS MOUNT_POINT VERB [ARG...]`
+//!
+//! The first line it prints is how the holder came to be and the microseconds it took. Verbs:
+//! `tree` prints every file, `cat` one, `hold` waits for the end of standard input, `exec` becomes
+//! a program of the image.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, chroot};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use orlop_runtime::holder::{self, Image, Mapping, Options, Scope};
+use rustix::fs::CWD;
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, mount_change, move_mount};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let arguments = std::env::args_os().skip(1);
+    if let Some(code) = holder::maybe_holder_main(arguments) {
+        return code;
+    }
+    match run(std::env::args_os().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                text = format!("{text}: {cause}");
+                source = cause.source();
+            }
+            writeln!(std::io::stderr(), "{text}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Vec<OsString>) -> Outcome<()> {
+    let [image, sockets, scope, grace, wait, mount_point, verb, rest @ ..] = arguments.as_slice()
+    else {
+        return Err("too few arguments".into());
+    };
+    let milliseconds = |text: &OsString| -> Outcome<Duration> {
+        Ok(Duration::from_millis(text.to_str().unwrap_or_default().parse()?))
+    };
+    let file = File::open(image)?;
+    let length = file.metadata()?.len();
+    let image = Image::of_file(file, 0, length)?;
+    let scope = Scope::new("", scope.to_str(), None);
+    let mut options = Options::new(Path::new(sockets), Mapping::of_caller());
+    options.grace = milliseconds(grace)?;
+    options.wait = milliseconds(wait)?;
+    options.unpack_into = std::env::var_os("PROBE_UNPACK_INTO").map(PathBuf::from);
+
+    let before = Instant::now();
+    let holder = holder::join_or_start(&image, &scope, &options)?;
+    let joined = before.elapsed();
+    enter(&holder, Path::new(mount_point))?;
+    let entered = before.elapsed();
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "{:?} unpacked={} joined={} entered={}",
+        holder.origin,
+        holder.is_unpacked,
+        joined.as_micros(),
+        entered.as_micros()
+    )?;
+    out.flush()?;
+    match verb.to_str().unwrap_or_default() {
+        "tree" => tree(Path::new("."), &mut out)?,
+        "cat" => {
+            for path in rest {
+                std::io::copy(&mut File::open(path)?, &mut out)?;
+            }
+        }
+        "hold" => {
+            std::io::stdin().read_to_end(&mut Vec::new())?;
+        }
+        "exec" => {
+            chroot(".")?;
+            let (program, arguments) = rest.split_first().ok_or("no program")?;
+            return Err(Command::new(program).args(arguments).exec().into());
+        }
+        _ => return Err("unknown verb".into()),
+    }
+    Ok(())
+}
+
+/// Enters the holder's user namespace and a mount namespace of its own, with the image at the
+/// mount point and as the current directory.
+#[expect(unsafe_code, reason = "rustix's unshare")]
+fn enter(holder: &holder::Holder, mount_point: &Path) -> Outcome<()> {
+    use std::os::fd::AsFd as _;
+    move_into_link_name_space(holder.user_namespace.as_fd(), Some(LinkNameSpaceType::User))?;
+    // SAFETY: the table of descriptors, which alone threads could miss, is not unshared.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS)? };
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(&holder.mount, "", CWD, mount_point, flags)?;
+    std::env::set_current_dir(mount_point)?;
+    Ok(())
+}
+
+/// A line for each file: path, mode, owner, links, size, time, and a link's target or a hash.
+fn tree(directory: &Path, out: &mut impl std::io::Write) -> Outcome<()> {
+    let mut names = std::fs::read_dir(directory)?
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<Result<Vec<_>, _>>()?;
+    names.sort();
+    for name in names {
+        let path = directory.join(name);
+        let status = path.symlink_metadata()?;
+        let content = if status.is_symlink() {
+            format!("{:?}", path.read_link()?)
+        } else if status.is_file() {
+            format!("{:016x}", hash(&path)?)
+        } else {
+            String::new()
+        };
+        let links = if status.is_dir() { 0 } else { status.nlink() };
+        let size = if status.is_dir() { 0 } else { status.size() };
+        writeln!(
+            out,
+            "{path:?} {:o} {}:{} {links} {size} {} {content}",
+            status.mode(),
+            status.uid(),
+            status.gid(),
+            status.mtime(),
+        )?;
+        if status.is_dir() {
+            tree(&path, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// FNV-1a over the file, read in odd pieces.
+fn hash(path: &Path) -> Outcome<u64> {
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 100_003];
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(hash);
+        }
+        for byte in buffer.iter().take(count) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}

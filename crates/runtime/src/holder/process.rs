@@ -1,0 +1,189 @@
+//! The process that becomes a holder.
+//!
+//! Its standard input is a socket to who started it: [`Start`] comes in, the first [`Answer`] goes
+//! out. Nothing else that was inherited is kept: no descriptor, no directory, no terminal. It
+//! leaves its parent, so that a payload that takes the starter's place finds no child of ours.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::unistd::ForkResult;
+use orlop_image::{Recipe, VirtualSif};
+use orlop_squashfs::{ReadAt, Reader, Window};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::message::{Answer, Parts, Start, Step, receive, send};
+use super::place::Place;
+use super::service::{Mount, Service};
+use super::{Mapping, namespace};
+use crate::fuse;
+
+/// Seconds until a starter that says nothing is given up.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// What stopped a holder from becoming one.
+struct Failure {
+    step: Step,
+    cause: Box<dyn std::error::Error>,
+}
+
+impl Failure {
+    fn new(step: Step) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self { step, cause: cause.into() }
+    }
+
+    fn other(cause: impl Into<Box<dyn std::error::Error>>) -> Self {
+        Self { step: Step::Other, cause: cause.into() }
+    }
+
+    fn answer(&self) -> Answer {
+        let io_error = self.cause.downcast_ref::<io::Error>();
+        let mut message = self.cause.to_string();
+        let mut source = self.cause.source();
+        while let Some(cause) = source {
+            message = format!("{message}: {cause}");
+            source = cause.source();
+        }
+        message.truncate(message.floor_char_boundary(2000));
+        let errno = io_error.and_then(io::Error::raw_os_error);
+        Answer::Failed { step: self.step, errno, message }
+    }
+}
+
+/// Becomes a holder and serves until its last user is gone.
+pub(super) fn main() -> ExitCode {
+    let Ok(socket) = leave_starter() else { return ExitCode::FAILURE };
+    let Some(socket) = socket else { return ExitCode::SUCCESS };
+    match hold(socket) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+#[expect(unsafe_code, reason = "fork")]
+/// Leaves session, terminal, directory and parent of the starter; nothing for the parent.
+fn leave_starter() -> io::Result<Option<OwnedFd>> {
+    // What std calls itself: the program's file, for this process.
+    let _cosmetic = rustix::thread::set_name(c"orlop-holder");
+    rustix::process::setsid()?;
+    // SAFETY: the process has one thread, so the child may do anything.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { .. } => return Ok(None),
+        ForkResult::Child => {}
+    }
+    close_inherited()?;
+    rustix::process::chdir("/")?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    rustix::net::sockopt::set_socket_timeout(
+        &socket,
+        rustix::net::sockopt::Timeout::Recv,
+        Some(START_LIMIT),
+    )?;
+    Ok(Some(socket))
+}
+
+/// Closes what the starter's caller gave it and it does not know of: pipes whose readers would
+/// wait for this process.
+fn close_inherited() -> io::Result<()> {
+    // Nothing in this process owns a descriptor above 2 yet.
+    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|&fd| fd > 2)
+        .collect();
+    for fd in open {
+        // EBADF: the directory that was just listed.
+        let _closed = nix::unistd::close(fd);
+    }
+    Ok(())
+}
+
+fn hold(socket: OwnedFd) -> io::Result<()> {
+    let (start, descriptors) = receive::<Start>(&socket)?;
+    match become_holder(&start, descriptors) {
+        Err(failure) => {
+            send(&socket, &failure.answer(), &[])?;
+            Err(io::Error::other(failure.cause.to_string()))
+        }
+        Ok((mut service, session)) => {
+            let user = service.starter.take();
+            service.answer(&socket, user)?;
+            drop(socket);
+            forget_standard_streams()?;
+            service.serve()?;
+            session.wait()
+        }
+    }
+}
+
+fn become_holder(
+    start: &Start,
+    descriptors: Vec<OwnedFd>,
+) -> Result<(Service, fuse::Session), Failure> {
+    let mut descriptors = descriptors.into_iter();
+    let mut next = || descriptors.next().ok_or_else(|| Failure::other("a descriptor is missing"));
+    let (directory, listener, starter) = (next()?, next()?, next()?);
+    let unpacked = start.unpacked.as_ref().map(|_| next()).transpose()?;
+    drop(unpacked);
+    let files = descriptors.map(File::from).collect();
+    let reader = open_image(start.image, files)?;
+
+    // The current directory is the one descriptor that follows into the new mount namespace.
+    rustix::process::fchdir(&directory).map_err(|errno| Failure::other(io::Error::from(errno)))?;
+    let user_namespace =
+        namespace::enter(start.mapping).map_err(Failure::new(Step::UserNamespace))?;
+    let device = fuse::open_device().map_err(Failure::new(Step::Fuse))?;
+    let mount = fuse::mount(&device).map_err(Failure::new(Step::Fuse))?;
+    namespace::attach(&mount).map_err(Failure::other)?;
+    rustix::process::chdir("/").map_err(|errno| Failure::other(io::Error::from(errno)))?;
+
+    let (ended, alive) =
+        pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Failure::other(io::Error::from(errno)))?;
+    let Mapping { inside_uid, inside_gid, .. } = start.mapping;
+    let options = fuse::Options::new(inside_uid, inside_gid);
+    let session =
+        fuse::Session::start(reader, device, &options, alive).map_err(Failure::new(Step::Fuse))?;
+    let place = Place { directory, socket: start.socket.clone() };
+    let grace = Duration::from_millis(start.grace_ms);
+    let mount = Mount { user_namespace, mount, is_unpacked: false };
+    Ok((Service::new(place, listener, mount, ended, grace, starter), session))
+}
+
+/// Opens the squashfs.
+fn open_image(parts: Parts, mut files: Vec<File>) -> Result<Reader, Failure> {
+    let (source, offset, length): (Arc<dyn ReadAt>, u64, u64) = match parts {
+        Parts::File { offset, length } => {
+            let file = files.pop().ok_or_else(|| Failure::other("the image's file is missing"))?;
+            let window = Window::new(file, offset, length).map_err(Failure::other)?;
+            (Arc::new(window), 0, length)
+        }
+        Parts::Recipe => {
+            if files.is_empty() {
+                return Err(Failure::other("the recipe is missing"));
+            }
+            let segments = files.split_off(1);
+            let mut bytes = Vec::new();
+            for mut recipe in files {
+                recipe.read_to_end(&mut bytes).map_err(Failure::other)?;
+            }
+            let recipe = Recipe::from_bytes(&bytes).map_err(Failure::other)?;
+            let sif = VirtualSif::new(recipe, segments).map_err(Failure::other)?;
+            let (offset, length) = sif.partition();
+            (Arc::new(sif), offset, length)
+        }
+    };
+    Reader::open(source, offset, length).map_err(Failure::other)
+}
+
+/// From now on this process says nothing to anyone who started it.
+fn forget_standard_streams() -> io::Result<()> {
+    let null = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(null.as_fd())?;
+    rustix::stdio::dup2_stdout(null.as_fd())?;
+    rustix::stdio::dup2_stderr(null.as_fd())?;
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! A holder's life once it holds: joins, users that end, grace, leaving.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{SocketFlags, accept_with};
+
+use super::message::{Answer, Join, receive, send};
+use super::namespace;
+use super::place::{Place, SocketId};
+
+/// What users get.
+#[derive(Debug)]
+pub(super) struct Mount {
+    pub(super) user_namespace: OwnedFd,
+    pub(super) mount: OwnedFd,
+    pub(super) is_unpacked: bool,
+}
+
+/// A holder that holds.
+#[derive(Debug)]
+pub(super) struct Service {
+    place: Place,
+    id: Option<SocketId>,
+    listener: OwnedFd,
+    mount: Mount,
+    /// Readable when the FUSE session ended.
+    ended: OwnedFd,
+    grace: Duration,
+    /// The pidfd of who started this.
+    pub(super) starter: Option<OwnedFd>,
+    /// The pidfds of the users that live.
+    users: Vec<OwnedFd>,
+    /// Callers that connected and said nothing yet.
+    callers: Vec<OwnedFd>,
+    /// When the last user ended, while there is none.
+    unused_since: Option<Instant>,
+}
+
+impl Service {
+    pub(super) fn new(
+        place: Place,
+        listener: OwnedFd,
+        mount: Mount,
+        ended: OwnedFd,
+        grace: Duration,
+        starter: OwnedFd,
+    ) -> Self {
+        let id = place.id();
+        Self {
+            place,
+            id,
+            listener,
+            mount,
+            ended,
+            grace,
+            starter: Some(starter),
+            users: Vec::new(),
+            callers: Vec::new(),
+            unused_since: Some(Instant::now()),
+        }
+    }
+
+    /// Gives a caller the mount and counts it as a user.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn answer(&mut self, socket: &OwnedFd, user: Option<OwnedFd>) -> io::Result<()> {
+        let copy = namespace::copy(&self.mount.mount)?;
+        let answer = Answer::Ready { is_unpacked: self.mount.is_unpacked };
+        send(socket, &answer, &[self.mount.user_namespace.as_fd(), copy.as_fd()])?;
+        if let Some(user) = user {
+            self.users.push(user);
+            self.unused_since = None;
+        }
+        Ok(())
+    }
+
+    /// Serves joins until the grace period after the last user is over, then detaches the mount.
+    /// The session may go on for what is left of its copies.
+    ///
+    /// # Errors
+    /// The system's; the mount is detached then, too.
+    pub(super) fn serve(mut self) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&self.listener, true)?;
+        let outcome = self.serve_until_unused();
+        let detached = namespace::detach(self.mount.mount);
+        outcome.and(detached)
+    }
+
+    fn serve_until_unused(&mut self) -> io::Result<()> {
+        loop {
+            let left = self.unused_since.map(|since| self.grace.saturating_sub(since.elapsed()));
+            if left == Some(Duration::ZERO) && self.leave()? {
+                return Ok(());
+            }
+            let ready = self.wait(left)?;
+            if ready.has_ended {
+                self.place.remove(self.id);
+                return Ok(());
+            }
+            self.drop_ended(&ready.users);
+            self.hear(&ready.callers);
+            if ready.has_callers {
+                self.accept()?;
+            }
+        }
+    }
+
+    fn wait(&self, left: Option<Duration>) -> io::Result<Ready> {
+        let watch = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let mut watched = vec![watch(self.ended.as_fd()), watch(self.listener.as_fd())];
+        watched.extend(self.users.iter().chain(&self.callers).map(|fd| watch(fd.as_fd())));
+        let limit = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut watched, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let mut ready = watched.iter().map(|fd| !fd.revents().is_empty());
+        Ok(Ready {
+            has_ended: ready.next().unwrap_or(false),
+            has_callers: ready.next().unwrap_or(false),
+            users: ready.by_ref().take(self.users.len()).collect(),
+            callers: ready.collect(),
+        })
+    }
+
+    fn drop_ended(&mut self, ended: &[bool]) {
+        let mut ended = ended.iter();
+        self.users.retain(|_| ended.next() != Some(&true));
+        if self.users.is_empty() && self.unused_since.is_none() {
+            self.unused_since = Some(Instant::now());
+        }
+    }
+
+    /// Answers the callers that said something; forgets those that went.
+    fn hear(&mut self, spoke: &[bool]) {
+        let mut spoke = spoke.iter();
+        let (speakers, silent) = std::mem::take(&mut self.callers)
+            .into_iter()
+            .partition::<Vec<_>, _>(|_| spoke.next() == Some(&true));
+        self.callers = silent;
+        for caller in speakers {
+            // A caller that goes before it is answered, or talks nonsense, is no user.
+            if let Ok((Join, mut descriptors)) = receive::<Join>(&caller) {
+                let _went = self.answer(&caller, descriptors.pop());
+            }
+        }
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        loop {
+            match accept_with(&self.listener, SocketFlags::CLOEXEC) {
+                Ok(caller) if is_ours(caller.as_fd()) => self.callers.push(caller),
+                Ok(_) | Err(Errno::CONNABORTED | Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Takes the socket away, unless a caller came before that.
+    fn leave(&mut self) -> io::Result<bool> {
+        let _lock = self.place.lock()?;
+        self.accept()?;
+        if !self.callers.is_empty() {
+            // One more round; a caller that never speaks cannot hold this here for long.
+            self.unused_since = Some(Instant::now());
+            return Ok(false);
+        }
+        self.place.remove(self.id);
+        Ok(true)
+    }
+}
+
+/// What a wait ended with.
+struct Ready {
+    has_ended: bool,
+    has_callers: bool,
+    users: Vec<bool>,
+    callers: Vec<bool>,
+}
+
+/// Whether the other side is of the one user that is mapped here.
+fn is_ours(caller: BorrowedFd<'_>) -> bool {
+    socket_peercred(caller).is_ok_and(|peer| peer.uid == rustix::process::getuid())
+}
