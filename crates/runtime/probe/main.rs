@@ -1,6 +1,7 @@
 //! A client in small, for tests: joins the holder of a squashfs file, mounts the copy, uses it.
 //!
-//! `orlop-runtime-probe IMAGE SOCKET_DIRECTORY SCOPE GRACE_MS WAIT_MS MOUNT_POINT VERB [ARG...]`
+//! `orlop-runtime-probe IMAGE SOCKET_DIRECTORY SCOPE GRACE_MS WAIT_MS MOUNT_POINT UNPACK_INTO VERB
+//! [ARG...]`; `-` to unpack into: not at all.
 //!
 //! The first line it prints is how the holder came to be and the microseconds it took. Verbs:
 //! `tree` prints every file, `cat` one, `hold` waits for the end of standard input, `exec` becomes
@@ -43,7 +44,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<OsString>) -> Outcome<()> {
-    let [image, sockets, scope, grace, wait, mount_point, verb, rest @ ..] = arguments.as_slice()
+    let [image, sockets, scope, grace, wait, mount_point, unpack_into, verb, rest @ ..] =
+        arguments.as_slice()
     else {
         return Err("too few arguments".into());
     };
@@ -57,7 +59,7 @@ fn run(arguments: Vec<OsString>) -> Outcome<()> {
     let mut options = Options::new(Path::new(sockets), Mapping::of_caller());
     options.grace = milliseconds(grace)?;
     options.wait = milliseconds(wait)?;
-    options.unpack_into = std::env::var_os("PROBE_UNPACK_INTO").map(PathBuf::from);
+    options.unpack_into = (unpack_into != "-").then(|| PathBuf::from(unpack_into));
 
     let before = Instant::now();
     let holder = holder::join_or_start(&image, &scope, &options)?;

@@ -104,7 +104,7 @@ impl SquashfsFilesystem {
             let start = answer.len();
             if piece.block.is_hole() {
                 answer.resize(start + (to - from), 0);
-            } else if from == 0 && to == position(piece.length.into()) && piece.skip == 0 {
+            } else if (to - from) as u64 == self.block_size {
                 self.read_whole(answer, &piece)?;
             } else {
                 let skip = position(piece.skip.into());

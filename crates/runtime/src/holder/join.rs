@@ -100,7 +100,7 @@ impl Options {
             socket_directory: socket_directory.to_owned(),
             mapping,
             unpack_into: None,
-            grace: Duration::from_mins(1),
+            grace: Duration::from_secs(60),
             wait: Duration::from_secs(30),
             program: (PathBuf::from("/proc/self/exe"), Vec::new()),
         }

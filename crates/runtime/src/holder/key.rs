@@ -55,10 +55,11 @@ mod tests {
     #[test]
     fn a_key_differs_by_image_group_and_scope_and_by_nothing_else() {
         let mut file = tempfile::tempfile().expect("a file");
-        let mut image = || Image::of_file(file.try_clone().expect("open"), 0, 4).expect("an image");
+        let image = || Image::of_file(file.try_clone().expect("open"), 0, 4).expect("an image");
         let mapping = Mapping { uid: 7, gid: 8, inside_uid: 7, inside_gid: 8 };
         let scope = Scope::new("0::/a", None, None);
-        let key = |image: &Image, mapping, scope| Key::new(image, mapping, scope).expect("a key");
+        let key =
+            |image: &Image, mapping, scope: &Scope| Key::new(image, mapping, scope).expect("a key");
         let first = image();
         let base = key(&first, mapping, &scope);
         assert_eq!(base, key(&image(), mapping, &scope));

@@ -116,10 +116,10 @@ impl Place {
             cause: errno.into(),
         };
         let _lock = self.lock().map_err(failed)?;
-        if hangs.is_none() || hangs != self.id() {
-            if let Found::Connection(connection, id) = self.connect(wait)? {
-                return Ok(Err((connection, id)));
-            }
+        if (hangs.is_none() || hangs != self.id())
+            && let Found::Connection(connection, id) = self.connect(wait)?
+        {
+            return Ok(Err((connection, id)));
         }
         self.bind().map(Ok).map_err(failed)
     }

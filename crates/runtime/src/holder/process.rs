@@ -23,8 +23,11 @@ use super::service::{Mount, Service};
 use super::{Mapping, namespace};
 use crate::fuse;
 
-/// Seconds until a starter that says nothing is given up.
+/// Until a starter that says nothing is given up.
 const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// Characters of a failure that are told.
+const MESSAGE_CHARS: usize = 2000;
 
 /// What stopped a holder from becoming one.
 struct Failure {
@@ -49,7 +52,7 @@ impl Failure {
             message = format!("{message}: {cause}");
             source = cause.source();
         }
-        message.truncate(message.floor_char_boundary(2000));
+        let message = message.chars().take(MESSAGE_CHARS).collect();
         let errno = io_error.and_then(io::Error::raw_os_error);
         Answer::Failed { step: self.step, errno, message }
     }
