@@ -7,11 +7,20 @@
 
 pub mod digest;
 pub mod image;
+pub mod person;
+pub mod real;
 pub mod registry;
+pub mod site;
 pub mod tls;
+pub mod tools;
+mod until;
 
 pub use digest::Digest;
 pub use image::{Artifact, Built, Compression, Entry, Image, Index, Layer, Names, Schema};
+pub use person::Person;
+pub use real::RealRegistry;
 pub use registry::route::{any, blob, blobs, config, head, layer, manifest, ping, token, upload};
 pub use registry::{Answer, Auth, Blob, Gate, Registry, Request, Route, Upload};
+pub use site::{Outcome, Programs, Site};
 pub use tls::Identity;
+pub use until::{Seen, until, until_true};

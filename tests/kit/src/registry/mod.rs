@@ -69,6 +69,22 @@ impl fmt::Display for Request {
     }
 }
 
+/// A registry's log, which outlives the registry.
+#[derive(Clone)]
+pub struct Log(Arc<Shared>);
+
+impl fmt::Debug for Log {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Log").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Log {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.log().iter().try_for_each(|request| writeln!(out, "{request}"))
+    }
+}
+
 /// A registry of the kit's own.
 pub struct Registry {
     shared: Arc<Shared>,
@@ -266,7 +282,13 @@ impl Registry {
     /// The log as text, for a test that failed.
     #[must_use]
     pub fn log(&self) -> String {
-        self.shared.log().iter().map(|request| format!("{request}\n")).collect()
+        self.log_handle().to_string()
+    }
+
+    /// The log for whoever prints it later.
+    #[must_use]
+    pub fn log_handle(&self) -> Log {
+        Log(Arc::clone(&self.shared))
     }
 
     /// How many requests of this route came.

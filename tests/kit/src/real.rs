@@ -1,0 +1,182 @@
+//! Debian's `docker-registry` as a process of its own, on a free port.
+//!
+//! Anonymous, or with a password file and TLS by the kit's own authority. Bearer tokens are the
+//! scripted registry's ([`crate::registry::Auth::Bearer`]): this program wants tokens signed by a
+//! certificate. Not here: installing it (`xtask`).
+
+use crate::tls::Identity;
+use crate::tools;
+use crate::until::until;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+/// Times that a port is looked for, each anew: somebody else may take it in between.
+const TRIES: usize = 5;
+
+/// A registry process; ends when dropped.
+pub struct RealRegistry {
+    child: Child,
+    address: SocketAddr,
+    identity: Option<Identity>,
+    directory: TempDir,
+}
+
+impl fmt::Debug for RealRegistry {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("RealRegistry").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Who may come in.
+#[derive(Clone, Copy, Debug)]
+enum Access<'a> {
+    Everybody,
+    Password { user: &'a str, secret: &'a str },
+}
+
+impl RealRegistry {
+    /// One for everybody over plain HTTP; `None`, said in one line, where the program is missing.
+    #[must_use]
+    pub fn anonymous() -> Option<Self> {
+        let [program] = tools::all(["docker-registry"])?;
+        Some(Self::start(&program, Access::Everybody, None))
+    }
+
+    /// One for this user alone, over TLS by an authority of its own; `None`, said in one line,
+    /// where a program is missing.
+    #[must_use]
+    pub fn with_password(user: &str, secret: &str) -> Option<Self> {
+        let [program, _htpasswd] = tools::all(["docker-registry", "htpasswd"])?;
+        let identity = Identity::new(&["127.0.0.1", "localhost"]);
+        Some(Self::start(&program, Access::Password { user, secret }, Some(identity)))
+    }
+
+    fn start(program: &Path, access: Access<'_>, identity: Option<Identity>) -> Self {
+        for _ in 0..TRIES {
+            let directory = tempfile::Builder::new()
+                .prefix("orlop-registry-")
+                .tempdir()
+                .expect("a directory can be made");
+            let address = free_address();
+            let settings = settings(directory.path(), address, access, identity.as_ref());
+            let at = directory.path().join("registry.yml");
+            std::fs::write(&at, settings).expect("the directory is new");
+            let log = std::fs::File::create(directory.path().join("log")).expect("likewise");
+            let mut child = Command::new(program)
+                .arg("serve")
+                .arg(&at)
+                .env_clear()
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().expect("a descriptor can be copied"))
+                .stderr(log)
+                .spawn()
+                .unwrap_or_else(|cause| panic!("{}: {cause}", program.display()));
+            let listens = until("docker-registry listens or ends", || {
+                if matches!(child.try_wait(), Ok(Some(_))) {
+                    return Ok(false);
+                }
+                TcpStream::connect(address).map(|_| true).map_err(|cause| cause.to_string())
+            });
+            if listens && matches!(child.try_wait(), Ok(None)) {
+                return Self { child, address, identity, directory };
+            }
+            tools::note(&std::fs::read_to_string(directory.path().join("log")).unwrap_or_default());
+        }
+        panic!("docker-registry did not start in {TRIES} tries");
+    }
+
+    /// `127.0.0.1:<port>`.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Its identity, when it speaks TLS.
+    #[must_use]
+    pub const fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// `docker://host/name:tag`.
+    #[must_use]
+    pub fn docker(&self, reference: &str) -> String {
+        format!("docker://{}/{reference}", self.host())
+    }
+
+    /// `oras://host/name:tag`.
+    #[must_use]
+    pub fn oras(&self, reference: &str) -> String {
+        format!("oras://{}/{reference}", self.host())
+    }
+
+    /// What it wrote so far: its access log among other things.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for RealRegistry {
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // Not waited for yet, so the number is still its own.
+            let _asked = kill_process(pid, Signal::TERM);
+        }
+        let _ended = self.child.wait();
+    }
+}
+
+/// An address that nobody listens on now.
+#[must_use]
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("a listener has an address")
+}
+
+fn settings(
+    directory: &Path,
+    address: SocketAddr,
+    access: Access<'_>,
+    identity: Option<&Identity>,
+) -> String {
+    let at = directory.display();
+    let mut text = format!(
+        "version: 0.1\n\
+         log: {{level: warn, accesslog: {{disabled: false}}}}\n\
+         storage: {{filesystem: {{rootdirectory: {at}/data}}, delete: {{enabled: true}}}}\n\
+         http:\n  addr: {address}\n  secret: kit\n"
+    );
+    if let Some(identity) = identity {
+        std::fs::write(directory.join("cert.pem"), identity.certificate_pem()).expect("it is new");
+        std::fs::write(directory.join("key.pem"), identity.key_pem()).expect("it is new");
+        text.push_str(&format!("  tls: {{certificate: {at}/cert.pem, key: {at}/key.pem}}\n"));
+    }
+    if let Access::Password { user, secret } = access {
+        let line = tools::output(Command::new("htpasswd").args(["-Bbn", "-C", "4", user, secret]));
+        std::fs::write(directory.join("passwords"), line).expect("it is new");
+        text.push_str(&format!("auth: {{htpasswd: {{realm: kit, path: {at}/passwords}}}}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+
+    #[test]
+    fn a_real_registry_answers_the_ping() {
+        let Some(registry) = RealRegistry::anonymous() else { return };
+        let mut stream = TcpStream::connect(registry.host()).unwrap();
+        stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: kit\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        drop(registry);
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+}

@@ -1,0 +1,150 @@
+//! One command at a site: arguments, input and place, then run to its end or watched.
+
+use super::{Outcome, Site};
+use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+/// A command being put together.
+#[derive(Debug)]
+pub struct Run<'a> {
+    site: &'a Site,
+    line: String,
+    command: Command,
+    input: Option<Vec<u8>>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(site: &'a Site, program: &Path, arguments: Vec<OsString>) -> Self {
+        let mut line = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for argument in &arguments {
+            line.push(' ');
+            line.push_str(&argument.to_string_lossy());
+        }
+        let mut command = Command::new(program);
+        command.args(arguments);
+        site.dress(&mut command);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { site, line, command, input: None }
+    }
+
+    /// Gives it this on standard input.
+    #[must_use]
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self.command.stdin(Stdio::piped());
+        self
+    }
+
+    /// Sets a variable for this command alone.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Removes a variable for this command alone.
+    #[must_use]
+    pub fn no_env(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    /// Runs it in this directory instead of the site's own.
+    #[must_use]
+    pub fn at(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.command.current_dir(directory.into());
+        self
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn outcome(self) -> Outcome {
+        self.start().outcome()
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(mut self) -> Running<'a> {
+        let mut child = self.command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.line));
+        let mut stdin = child.stdin.take();
+        if let (Some(bytes), Some(mut pipe)) = (self.input.take(), stdin.take()) {
+            // A program that does not read its input is no fault of the kit's.
+            let _sent = pipe.write_all(&bytes);
+        }
+        Running { site: self.site, line: self.line, child, stdin }
+    }
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct Running<'a> {
+    site: &'a Site,
+    line: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Running<'_> {
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it has ended and been waited for.
+    pub fn signal(&self, signal: Signal) {
+        let number = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(number.expect("numbers of processes are positive"), signal)
+            .unwrap_or_else(|cause| panic!("{}: {cause}", self.line));
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    /// The next line of its standard output, read byte by byte.
+    ///
+    /// # Panics
+    /// When reading fails.
+    #[must_use]
+    pub fn line(&mut self) -> String {
+        use std::io::Read as _;
+        let out = self.child.stdout.as_mut().expect("it is piped");
+        let mut text = Vec::new();
+        let mut byte = [0];
+        while out.read(&mut byte).expect("a pipe can be read") == 1 && byte != *b"\n" {
+            text.push(byte[0]);
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// Ends its input.
+    pub fn close_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When reading its output fails.
+    #[must_use]
+    pub fn outcome(mut self) -> Outcome {
+        self.close_input();
+        let output = self.child.wait_with_output().unwrap_or_else(|e| panic!("{}: {e}", self.line));
+        Outcome::new(self.line, output, self.site.around())
+    }
+}

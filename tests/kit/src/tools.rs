@@ -1,0 +1,69 @@
+//! Programs of the machine that some tests compare with.
+//!
+//! A test that needs one which is not there says so in one line and ends: the runner's output
+//! names what was not checked. Not here: installing them (`xtask`).
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where programs are looked for besides `PATH`'s own places.
+const PLACES: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// The program's path, if the machine has it.
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
+    PLACES.iter().map(|place| Path::new(place).join(program)).find(|path| {
+        path.metadata()
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    })
+}
+
+/// The paths of all the programs, or one line about the first missing one.
+#[must_use]
+pub fn all<const N: usize>(programs: [&str; N]) -> Option<[PathBuf; N]> {
+    let mut paths = Vec::new();
+    for program in programs {
+        match find(program) {
+            Some(path) => paths.push(path),
+            None => {
+                skip(&format!("{program} is not installed"));
+                return None;
+            }
+        }
+    }
+    paths.try_into().ok()
+}
+
+/// Says that the calling test does not check anything here, and why.
+pub fn skip(why: &str) {
+    let thread = std::thread::current();
+    note(&format!("SKIPPED {}: {why}", thread.name().unwrap_or("test")));
+}
+
+/// Writes a line to standard error, past the capture of a test's own output.
+pub(crate) fn note(line: &str) {
+    use std::io::Write as _;
+    // Where standard error is closed nobody reads.
+    let _said = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Whether an unprivileged user can make user namespaces here: tried, not guessed.
+#[must_use]
+pub fn user_namespaces() -> bool {
+    let unshare = Command::new("unshare").args(["--user", "--map-root-user", "true"]).output();
+    unshare.is_ok_and(|done| done.status.success())
+}
+
+/// Runs a program to its end and returns what it printed.
+///
+/// # Panics
+/// When it cannot be started or ends otherwise than well; the message holds what it said.
+#[must_use]
+pub fn output(command: &mut Command) -> String {
+    let done = command.output().unwrap_or_else(|cause| panic!("{command:?}: {cause}"));
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{command:?}: {}\n{said}", done.status);
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
