@@ -1,9 +1,10 @@
 //! What can keep a file from becoming visible.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use orlop_oci::digest::Digest;
+use orlop_oci::Digest;
+use rustix::io::Errno;
 
 /// Why a draft was not published. The draft is gone in every case, and the target is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +28,7 @@ pub enum PublishError {
     Disk {
         /// The name that was to become visible.
         target: PathBuf,
-        /// The step: `create`, `write`, `sync`, `rename`.
+        /// The step: `create`, `write`, `read`, `sync`, `rename`, `open`, `move`.
         doing: &'static str,
         /// The operating system's answer.
         #[source]
@@ -36,6 +37,10 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    pub(crate) fn disk(target: &Path, doing: &'static str, cause: Errno) -> Self {
+        Self::Disk { target: target.to_owned(), doing, cause: cause.into() }
+    }
+
     /// True when no space, no quota or a file size limit is the reason.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {

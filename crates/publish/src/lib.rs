@@ -2,14 +2,20 @@
 //!
 //! A [`Draft`] is a file that no reader can see yet. Publishing it syncs its bytes, gives it its
 //! name by one rename within one file system, and syncs the directory, so that after a crash the
-//! name shows the old file or the new one, never a part. Three owners need this that must not know
+//! name shows the old file or the new one, never a part. A [`DirectoryDraft`] is the same for a
+//! directory with its files. [`sweep`] removes what killed processes left. Three owners need this that must not know
 //! each other: the cache, credential files, output files.
 //!
 //! Not here: locks (credential files have theirs in `orlop-credentials`), which name a thing has
 //! (`orlop-store`, `orlop-config`), what is in it.
 
+mod directory;
 mod draft;
 mod error;
+mod names;
+mod sweep;
 
+pub use directory::{DirectoryDraft, move_aside};
 pub use draft::{Draft, Mode};
 pub use error::PublishError;
+pub use sweep::sweep;

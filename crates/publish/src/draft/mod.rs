@@ -1,21 +1,27 @@
 //! The draft: created, written, then published or dropped.
 //!
 //! Where the file system has `O_TMPFILE` the draft has no name at all until it is published, so a
-//! killed process leaves nothing. Elsewhere it is called `.orlop-<random>` and removed on drop.
+//! killed process leaves nothing. Elsewhere, and for the instant before it replaces another file,
+//! it is called `.orlop-<random>` and removed on drop.
+//! A draft and the file it becomes are held with a shared `flock` until the last descriptor of them
+//! is closed, so that sweepers ([`crate::sweep`]) and collectors leave it alone.
 //! All steps go by directory descriptors: a directory that is renamed or replaced meanwhile does
 //! not lead a draft astray.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use orlop_oci::digest::{Algorithm, Digest, Hasher};
+use orlop_oci::{Algorithm, Digest, Hasher};
 use rustix::fs::{AtFlags, CWD, Mode as Bits, OFlags};
 use rustix::io::Errno;
 
 use crate::PublishError;
+use crate::names::{
+    directory_of, file_name_of, hold, is_gone, open_directory, random_name, sync_directory,
+};
 
 /// Permissions of the file that becomes visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +52,7 @@ impl Draft {
     /// # Errors
     /// [`PublishError::Disk`] when the directory cannot be opened or written.
     pub fn beside(target: &Path, mode: Mode) -> Result<Self, PublishError> {
-        let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        Self::within(parent.unwrap_or_else(|| Path::new(".")), target, mode)
+        Self::within(directory_of(target), target, mode)
     }
 
     /// Begins a draft in `temporary`, a directory of the same file system as the target.
@@ -60,9 +65,8 @@ impl Draft {
             doing: "create",
             cause: cause.into(),
         };
-        let name = target.file_name().ok_or(Errno::ISDIR).map_err(disk)?.to_owned();
-        let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = open_directory(parent.unwrap_or_else(|| Path::new("."))).map_err(disk)?;
+        let name = file_name_of(target).map_err(disk)?;
+        let directory = open_directory(directory_of(target)).map_err(disk)?;
         let temporary = open_directory(temporary).map_err(disk)?;
         let (file, named) = create(&temporary, mode).map_err(disk)?;
         Ok(Self { file, hash: None, temporary, directory, named, name, target: target.to_owned() })
@@ -110,7 +114,10 @@ impl Draft {
     /// # Errors
     /// [`PublishError::Disk`], as for [`Draft::publish`].
     pub fn replace(mut self) -> Result<File, PublishError> {
-        self.sync("sync")?;
+        self.sync()?;
+        if self.named.is_none() && self.link_unnamed() == Ok(()) {
+            return self.settle();
+        }
         self.give_name()?;
         let named = self.named.clone().unwrap_or_default();
         rustix::fs::renameat(&self.temporary, &named, &self.directory, &self.name)
@@ -125,16 +132,18 @@ impl Draft {
     /// [`PublishError::Exists`] when the name is taken, by a dangling link too.
     /// [`PublishError::Disk`], as for [`Draft::publish`].
     pub fn publish_new(mut self) -> Result<File, PublishError> {
-        self.sync("sync")?;
-        self.give_name()?;
-        let named = self.named.clone().unwrap_or_default();
-        match rustix::fs::linkat(
-            &self.temporary,
-            &named,
-            &self.directory,
-            &self.name,
-            AtFlags::empty(),
-        ) {
+        self.sync()?;
+        let linked = match self.named.clone() {
+            None => self.link_unnamed(),
+            Some(named) => rustix::fs::linkat(
+                &self.temporary,
+                &named,
+                &self.directory,
+                &self.name,
+                AtFlags::empty(),
+            ),
+        };
+        match linked {
             Ok(()) => self.settle(),
             Err(Errno::EXIST) => Err(PublishError::Exists { target: self.target.clone() }),
             // File systems without hard links: the check and the rename are two steps there.
@@ -150,12 +159,15 @@ impl Draft {
         }
     }
 
+    /// Gives a draft without a name its own at once, which works only where the name is free.
+    fn link_unnamed(&self) -> Result<(), Errno> {
+        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let follow = AtFlags::SYMLINK_FOLLOW;
+        rustix::fs::linkat(CWD, own.as_str(), &self.directory, &self.name, follow)
+    }
+
     fn settle(self) -> Result<File, PublishError> {
-        match rustix::fs::fsync(&self.directory) {
-            // Some network file systems cannot sync a directory; the rename is then all there is.
-            Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP) => {}
-            Err(cause) => return Err(self.disk("sync", cause)),
-        }
+        sync_directory(&self.directory).map_err(|cause| self.disk("sync", cause))?;
         self.file.try_clone().map_err(|cause| PublishError::Disk {
             target: self.target.clone(),
             doing: "open",
@@ -164,10 +176,10 @@ impl Draft {
     }
 
     /// A file that failed to sync is never synced again: the kernel may have dropped its pages.
-    fn sync(&mut self, doing: &'static str) -> Result<(), PublishError> {
+    fn sync(&mut self) -> Result<(), PublishError> {
         self.file.sync_all().map_err(|cause| PublishError::Disk {
             target: self.target.clone(),
-            doing,
+            doing: "sync",
             cause,
         })
     }
@@ -190,7 +202,7 @@ impl Draft {
     }
 
     /// Gives an unnamed draft a temporary name, which a rename needs.
-    fn give_name(&mut self) -> Result<(), PublishError> {
+    pub(crate) fn give_name(&mut self) -> Result<(), PublishError> {
         if self.named.is_some() {
             return Ok(());
         }
@@ -216,7 +228,7 @@ impl Draft {
     }
 
     fn disk(&self, doing: &'static str, cause: Errno) -> PublishError {
-        PublishError::Disk { target: self.target.clone(), doing, cause: cause.into() }
+        PublishError::disk(&self.target, doing, cause)
     }
 }
 
@@ -243,15 +255,6 @@ impl Drop for Draft {
     }
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(
-        CWD,
-        path,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Bits::empty(),
-    )
-}
-
 fn create(directory: &OwnedFd, mode: Mode) -> Result<(File, Option<OsString>), Errno> {
     let bits = match mode {
         Mode::Masked(bits) | Mode::Exact(bits) => Bits::from_raw_mode(bits & 0o7777),
@@ -260,6 +263,7 @@ fn create(directory: &OwnedFd, mode: Mode) -> Result<(File, Option<OsString>), E
         Ok(fd) => (fd, None),
         Err(_) => create_named(directory, bits)?,
     };
+    hold(&fd);
     if let Mode::Exact(_) = mode {
         rustix::fs::fchmod(&fd, bits)?;
     }
@@ -278,23 +282,18 @@ fn create_named(directory: &OwnedFd, bits: Bits) -> Result<(OwnedFd, Option<OsSt
         let name = random_name()?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
         match rustix::fs::openat(directory.as_fd(), &name, flags, bits) {
-            Ok(fd) => return Ok((fd, Some(name))),
+            Ok(fd) => {
+                hold(&fd);
+                // A sweeper may have been faster than the lock.
+                if !is_gone(&fd) {
+                    return Ok((fd, Some(name)));
+                }
+            }
             Err(Errno::EXIST) => {}
             Err(cause) => return Err(cause),
         }
     }
     Err(Errno::EXIST)
-}
-
-/// Short whatever the target's name is: a target of 255 bytes leaves no room for a suffix.
-fn random_name() -> Result<OsString, Errno> {
-    let mut bytes = [0; 8];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
-    }
-    let name = format!(".orlop-{:016x}", u64::from_ne_bytes(bytes));
-    Ok(OsStr::new(&name).to_owned())
 }
 
 #[cfg(test)]

@@ -1,0 +1,214 @@
+//! Directories: a draft of one that becomes visible with all its files at once, and moving a
+//! visible thing out of sight.
+//!
+//! The draft is a directory with a temporary name below `temporary`, held with a shared `flock` like
+//! a file draft. Files are written into it by name, then all are synced, then the directory is
+//! renamed. The name it gets must be free, or is kept by whoever was first.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::PublishError;
+use crate::names::{
+    directory_of, file_name_of, hold, is_gone, open_directory, random_name, sync_directory,
+};
+
+/// A directory that no reader can see yet. Dropping it removes it with its files.
+#[derive(Debug)]
+pub struct DirectoryDraft {
+    /// The draft itself.
+    fd: OwnedFd,
+    /// The directory in which it has its temporary name.
+    temporary: OwnedFd,
+    named: Option<OsString>,
+    files: Vec<(OsString, File)>,
+    place: PathBuf,
+}
+
+impl DirectoryDraft {
+    /// Begins a draft (mode 0700) in `temporary`, a directory of the target's file system.
+    ///
+    /// # Errors
+    /// [`PublishError::Disk`] when the directory cannot be written.
+    pub fn within(temporary: &Path) -> Result<Self, PublishError> {
+        let disk = |cause: Errno| PublishError::disk(temporary, "create", cause);
+        let parent = open_directory(temporary).map_err(disk)?;
+        for _ in 0..16 {
+            let name = random_name().map_err(disk)?;
+            match rustix::fs::mkdirat(&parent, &name, Mode::RWXU) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
+                Err(cause) => return Err(disk(cause)),
+            }
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = match rustix::fs::openat(&parent, &name, flags, Mode::empty()) {
+                Ok(fd) => fd,
+                Err(Errno::NOENT) => continue,
+                Err(cause) => return Err(disk(cause)),
+            };
+            hold(&fd);
+            // A sweeper may have been faster than the lock.
+            if !is_gone(&fd) {
+                let place = temporary.join(&name);
+                let named = Some(name);
+                return Ok(Self { fd, temporary: parent, named, files: Vec::new(), place });
+            }
+        }
+        Err(disk(Errno::EXIST))
+    }
+
+    /// Makes an empty file (mode 0600) in the draft, open for reading and writing. The file is held
+    /// with a shared `flock`, also after it has become visible.
+    ///
+    /// # Errors
+    /// [`PublishError::Disk`].
+    pub fn create(&mut self, name: &str) -> Result<File, PublishError> {
+        let disk = |cause: Errno| PublishError::disk(&self.place.join(name), "create", cause);
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+        let fd =
+            rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR).map_err(disk)?;
+        hold(&fd);
+        let file = File::from(fd);
+        let kept = file.try_clone().map_err(|cause| PublishError::Disk {
+            target: self.place.join(name),
+            doing: "create",
+            cause,
+        })?;
+        self.files.push((name.into(), kept));
+        Ok(file)
+    }
+
+    /// Publishes the directory under a name that is free.
+    ///
+    /// # Errors
+    /// [`PublishError::Exists`] when something has that name: the draft is gone then.
+    /// [`PublishError::Disk`]; nothing became visible, but that a failed sync of the directory
+    /// around it leaves the whole new one visible.
+    pub fn publish_new(mut self, target: &Path) -> Result<(), PublishError> {
+        let disk = |doing| move |cause: Errno| PublishError::disk(target, doing, cause);
+        for (name, file) in &self.files {
+            file.sync_all().map_err(|cause| PublishError::Disk {
+                target: target.join(name),
+                doing: "sync",
+                cause,
+            })?;
+        }
+        sync_directory(&self.fd).map_err(disk("sync"))?;
+        let parent = open_directory(directory_of(target)).map_err(disk("open"))?;
+        let name = file_name_of(target).map_err(disk("rename"))?;
+        let named = self.named.clone().unwrap_or_default();
+        rename_new(&self.temporary, &named, &parent, &name).map_err(|cause| match cause {
+            Errno::EXIST | Errno::NOTEMPTY => PublishError::Exists { target: target.to_owned() },
+            cause => PublishError::disk(target, "rename", cause),
+        })?;
+        self.named = None;
+        sync_directory(&parent).map_err(disk("sync"))
+    }
+}
+
+impl Drop for DirectoryDraft {
+    fn drop(&mut self) {
+        // Best effort: a sweeper finds what is left.
+        let Some(named) = self.named.take() else { return };
+        for (name, _) in &self.files {
+            let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
+        }
+        let _ = rustix::fs::unlinkat(&self.temporary, &named, AtFlags::REMOVEDIR);
+    }
+}
+
+/// Moves a file or directory out of sight, to a name that must be free, within one file system.
+/// Nothing is synced: what is out of sight does not matter after a crash.
+///
+/// # Errors
+/// [`PublishError::Exists`], [`PublishError::Disk`]; it is still where it was.
+pub fn move_aside(from: &Path, to: &Path) -> Result<(), PublishError> {
+    rename_new(CWD, from, CWD, to).map_err(|cause| match cause {
+        Errno::EXIST | Errno::NOTEMPTY => PublishError::Exists { target: to.to_owned() },
+        cause => PublishError::disk(from, "move", cause),
+    })
+}
+
+/// Renames without replacing. Where the file system has no such call, a directory replaces at most
+/// an empty one by a plain rename, and for a file the check and the rename are two steps.
+fn rename_new(
+    from: impl std::os::fd::AsFd,
+    name: impl AsRef<Path>,
+    to: impl std::os::fd::AsFd,
+    new: impl AsRef<Path>,
+) -> Result<(), Errno> {
+    let (name, new) = (name.as_ref(), new.as_ref());
+    let flags = RenameFlags::NOREPLACE;
+    match rustix::fs::renameat_with(&from, name, &to, new, flags) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        other => return other,
+    }
+    if rustix::fs::statat(&to, new, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        return Err(Errno::EXIST);
+    }
+    rustix::fs::renameat(from, name, to, new)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_becomes_visible_with_all_its_files() {
+        let root = tempfile::tempdir().unwrap();
+        let (tmp, target) = (root.path().join("tmp"), root.path().join("k"));
+        fs::create_dir(&tmp).unwrap();
+        let mut draft = DirectoryDraft::within(&tmp).unwrap();
+        draft.create("data").unwrap().write_all(b"d").unwrap();
+        draft.create("index").unwrap().write_all(b"i").unwrap();
+        assert!(!target.exists());
+        draft.publish_new(&target).unwrap();
+        assert_eq!(fs::read(target.join("data")).unwrap(), b"d");
+        assert_eq!(fs::read(target.join("index")).unwrap(), b"i");
+        assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_first_directory_stays_and_the_second_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("k");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("data"), b"first").unwrap();
+        let mut draft = DirectoryDraft::within(root.path()).unwrap();
+        draft.create("data").unwrap().write_all(b"second").unwrap();
+        let error = draft.publish_new(&target).unwrap_err();
+        assert!(matches!(error, PublishError::Exists { .. }), "{error}");
+        assert_eq!(fs::read(target.join("data")).unwrap(), b"first");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_dropped_directory_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let mut draft = DirectoryDraft::within(root.path()).unwrap();
+        draft.create("data").unwrap().write_all(b"x").unwrap();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+        drop(draft);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_moved_aside_replaces_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let (a, b) = (root.path().join("a"), root.path().join("b"));
+        fs::write(&a, b"a").unwrap();
+        fs::write(&b, b"b").unwrap();
+        assert!(matches!(move_aside(&a, &b), Err(PublishError::Exists { .. })));
+        fs::remove_file(&b).unwrap();
+        move_aside(&a, &b).unwrap();
+        assert_eq!(fs::read(&b).unwrap(), b"a");
+    }
+}
