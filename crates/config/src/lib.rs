@@ -7,8 +7,13 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub mod env;
+pub mod error;
 pub mod limits;
 pub mod paths;
+mod reading;
+pub mod registries;
 
 pub use env::{Environment, Variable};
+pub use error::{Error, Place};
 pub use paths::{Face, Paths, PathsError};
+pub use registries::{Registries, Source};
