@@ -97,9 +97,9 @@ impl Decoder {
                 }
                 State::Member(member) => {
                     let (before_in, before_out) = (member.total_in(), member.total_out());
-                    let status = member
-                        .decompress(input, output, FlushDecompress::None)
-                        .map_err(|error| Fault::invalid(format!("the gzip data are corrupt: {error}")))?;
+                    let status = member.decompress(input, output, FlushDecompress::None).map_err(
+                        |error| Fault::invalid(format!("the gzip data are corrupt: {error}")),
+                    )?;
                     let taken = member.total_in().saturating_sub(before_in);
                     let made = member.total_out().saturating_sub(before_out);
                     let taken = usize::try_from(taken).unwrap_or(usize::MAX);
@@ -119,9 +119,7 @@ impl Decoder {
     pub(crate) fn finish(&self) -> Result<(), Fault> {
         match self.state {
             State::Member(_) => Err(Fault::invalid("the gzip data are cut off")),
-            State::Zstd { is_whole: false, .. } => {
-                Err(Fault::invalid("the zstd data are cut off"))
-            }
+            State::Zstd { is_whole: false, .. } => Err(Fault::invalid("the zstd data are cut off")),
             _ => Ok(()),
         }
     }

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use orlop_oci::digest::Digest;
 use orlop_oci::platform::Platform;
+use orlop_sif::uuid_v8;
 use sha2::{Digest as _, Sha256};
 
 use crate::options::Options;
@@ -84,23 +85,24 @@ pub fn recipe_key(
     name: &str,
     options: &Options,
 ) -> RecipeKey {
-    let fields: [&str; 4] =
-        [&manifest.to_string(), &platform.to_string(), name, &options.id()];
+    let fields: [&str; 4] = [&manifest.to_string(), &platform.to_string(), name, &options.id()];
     RecipeKey(hex(&hash("recipe", &fields)).into())
 }
 
 /// The SIF's UUID, version 8 (RFC 9562, section 5.8), from the same facts as the recipe's key.
-pub(crate) fn sif_id(manifest: &Digest, platform: &Platform, name: &str, options: &Options) -> [u8; 16] {
-    let fields: [&str; 4] =
-        [&manifest.to_string(), &platform.to_string(), name, &options.id()];
+pub(crate) fn sif_id(
+    manifest: &Digest,
+    platform: &Platform,
+    name: &str,
+    options: &Options,
+) -> [u8; 16] {
+    let fields: [&str; 4] = [&manifest.to_string(), &platform.to_string(), name, &options.id()];
     let hash = hash("sif id", &fields);
     let mut id = [0; 16];
     for (to, from) in id.iter_mut().zip(hash) {
         *to = from;
     }
-    id[6] = (id[6] & 0x0f) | 0x80;
-    id[8] = (id[8] & 0x3f) | 0x80;
-    id
+    uuid_v8(id)
 }
 
 fn hash(kind: &str, fields: &[&str]) -> [u8; 32] {

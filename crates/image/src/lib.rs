@@ -10,28 +10,28 @@
 //! Not here: fetching blobs (`orlop-registry`), keeping segments and recipes (`orlop-store`), the
 //! bytes of squashfs and SIF (`orlop-squashfs`, `orlop-sif`).
 
-#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod assemble;
+mod blocks;
+mod decode;
 mod error;
 mod key;
 mod limits;
+mod merge;
+mod names;
 mod options;
 mod pipeline;
 mod recipe;
 mod segment;
-mod tree;
-mod virtual_sif;
-mod blocks;
-mod decode;
-mod merge;
-mod names;
 mod singularity_d;
 mod sink;
 mod source;
 mod tar;
 #[cfg(test)]
 mod testing;
+mod tree;
+mod virtual_sif;
 mod wire;
 mod workers;
 
@@ -43,5 +43,6 @@ pub use options::{FORMAT, Method, Options};
 pub use pipeline::{Conversion, LayerSource, convert};
 pub use recipe::{ImageInputs, Recipe, build_recipe};
 pub use segment::SegmentIndex;
+pub use singularity_d::scripts;
 pub use virtual_sif::VirtualSif;
 pub use workers::Workers;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::AtomicBool;
 
 use orlop_oci::digest::Digest;
+
+use orlop_squashfs::{Kind, Position, Reader};
 
 use crate::error::{Error, escaped};
 use crate::key::{SegmentKey, segment_key};
@@ -229,7 +231,14 @@ pub(crate) fn content(segment: &Segment, file: &FileData) -> Vec<u8> {
         let mut stored = vec![0; block.stored() as usize];
         segment.data.read_exact_at(&mut stored, block.offset).unwrap();
         match block.size >> 24 {
-            0 => zstd::bulk::decompress(&stored, block_size).unwrap(),
+            0 if stored.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) => {
+                zstd::bulk::decompress(&stored, block_size).unwrap()
+            }
+            0 => {
+                let mut bytes = Vec::new();
+                flate2::read::ZlibDecoder::new(&*stored).read_to_end(&mut bytes).unwrap();
+                bytes
+            }
             _ => stored,
         }
     };
@@ -279,6 +288,48 @@ pub(crate) fn words(tree: &Tree, segments: &[Segment]) -> Words {
             Content::Fifo => "fifo".to_owned(),
         };
         words.insert(path, (text, id));
+    }
+    words
+}
+
+/// What a squashfs holds, in the same words; the number is the inode's own.
+pub(crate) fn read_words(reader: &Reader) -> Words {
+    let mut words = Words::new();
+    let mut waiting = vec![(String::new(), reader.root())];
+    while let Some((path, reference)) = waiting.pop() {
+        let inode = reader.inode(reference).unwrap();
+        let mode = inode.mode;
+        let device = |device: u32| {
+            let minor = (device & 0xff) | ((device >> 12) & !0xff);
+            format!("{}:{minor}", (device >> 8) & 0xfff)
+        };
+        let text = match &inode.kind {
+            Kind::Directory(_) => {
+                for entry in reader.entries(&inode, Position::START).unwrap() {
+                    let entry = entry.unwrap();
+                    let name = escaped(&entry.name);
+                    let below = if path.is_empty() { name } else { format!("{path}/{name}") };
+                    waiting.push((below, entry.inode));
+                }
+                format!("dir {mode:o}")
+            }
+            Kind::File(_) => {
+                let map = reader.file_map(&inode).unwrap();
+                let mut bytes = Vec::new();
+                for number in 0..map.pieces() {
+                    let mut piece = Vec::new();
+                    reader.read_piece(&map.piece(number).unwrap(), &mut piece).unwrap();
+                    bytes.append(&mut piece);
+                }
+                format!("file {mode:o} {}", String::from_utf8_lossy(&bytes))
+            }
+            Kind::Symlink(target) => format!("-> {}", escaped(target)),
+            Kind::CharDevice(number) => format!("char {}", device(*number)),
+            Kind::BlockDevice(number) => format!("block {}", device(*number)),
+            Kind::Fifo => "fifo".to_owned(),
+            Kind::Socket => "socket".to_owned(),
+        };
+        words.insert(path, (text, inode.number));
     }
     words
 }

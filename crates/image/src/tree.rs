@@ -95,17 +95,33 @@ impl Tree {
         Self { inodes: vec![root], implied, gone: BTreeMap::new() }
     }
 
+    /// Number of inodes, those without a name included.
+    pub(crate) fn len(&self) -> usize {
+        self.inodes.len()
+    }
+
+    /// All inodes in the order of their ids, those without a name included.
+    pub(crate) fn inodes(&self) -> &[Inode] {
+        &self.inodes
+    }
+
     /// Attributes of directories that nobody describes.
     pub(crate) fn implied(&self) -> Attributes {
         self.implied
     }
 
-    #[expect(clippy::indexing_slicing, reason = "ids are made by this tree alone and never removed")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "ids are made by this tree alone and never removed"
+    )]
     pub(crate) fn inode(&self, id: Id) -> &Inode {
         &self.inodes[id as usize]
     }
 
-    #[expect(clippy::indexing_slicing, reason = "ids are made by this tree alone and never removed")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "ids are made by this tree alone and never removed"
+    )]
     fn inode_mut(&mut self, id: Id) -> &mut Inode {
         &mut self.inodes[id as usize]
     }

@@ -55,7 +55,8 @@ pub(crate) fn merge(
         let self_links = layer.finish();
         if self_links > 0 {
             let digest = index.layer();
-            let text = format!("layer {digest}: {self_links} hard links to themselves were ignored");
+            let text =
+                format!("layer {digest}: {self_links} hard links to themselves were ignored");
             merged.warnings.push(text);
         }
     }
@@ -63,8 +64,7 @@ pub(crate) fn merge(
 }
 
 fn invalid(layer: &Digest, entry: &Entry<'_>, fault: String) -> Error {
-    let place =
-        Place { layer: layer.clone(), entry: escaped(entry.path), offset: entry.offset };
+    let place = Place { layer: layer.clone(), entry: escaped(entry.path), offset: entry.offset };
     Error::LayerInvalid { place, fault }
 }
 
@@ -192,7 +192,8 @@ impl Layer<'_> {
             found => found,
         };
         let shown = || escaped(target);
-        let inode = found.ok_or_else(|| format!("a hard link to \"{}\", which is not there", shown()))?;
+        let inode =
+            found.ok_or_else(|| format!("a hard link to \"{}\", which is not there", shown()))?;
         if self.tree.directory(inode).is_some() {
             return Err(format!("a hard link to the directory \"{}\"", shown()));
         }

@@ -138,7 +138,8 @@ fn l33_targets_are_resolved_inside_the_image() {
 
 #[test]
 fn l34_l35_what_the_header_of_a_link_says_is_ignored() {
-    let link = Header { link: b"a/f", mode: 0o4777, uid: 5, size: Some(512), ..Header::new(b'1', "x") };
+    let link =
+        Header { link: b"a/f", mode: 0o4777, uid: 5, size: Some(512), ..Header::new(b'1', "x") };
     let words = over(Tar::new().header(&link).file("after", b"after"));
     is(&words, "a/f", "file 644 old");
     is(&words, "after", "file 644 after");
@@ -235,7 +236,8 @@ fn l49_l50_devices_are_kept_and_none_is_a_whiteout() {
     let null = Header { device: (1, 3), ..Header::new(b'3', "null") };
     let zero = Header::new(b'3', "a/f");
     let sda = Header { device: (8, 0), ..Header::new(b'4', "sda") };
-    let words = over(Tar::new().header(&null).header(&zero).header(&sda).header(&Header::new(b'6', "p")));
+    let words =
+        over(Tar::new().header(&null).header(&zero).header(&sda).header(&Header::new(b'6', "p")));
     is(&words, "null", "char 1:3");
     is(&words, "a/f", "char 0:0");
     is(&words, "sda", "block 8:0");
@@ -244,7 +246,8 @@ fn l49_l50_devices_are_kept_and_none_is_a_whiteout() {
 
 #[test]
 fn l59_l63_whiteouts_of_nothing_make_nothing() {
-    let words = over(Tar::new().file(".wh.nope", b"").file("x/y/.wh.z", b"").file("zz/.wh..wh..opq", b""));
+    let words =
+        over(Tar::new().file(".wh.nope", b"").file("x/y/.wh.z", b"").file("zz/.wh..wh..opq", b""));
     assert_eq!(words, over(Tar::new()));
 }
 
@@ -333,6 +336,6 @@ fn l07_two_thousand_levels_and_an_opaque_root_over_them_need_no_stack() {
     let deep = ["d"; 2000].join("/");
     let lower = Tar::new().pax(&[("path", deep.as_bytes())]).dir("x", 0o755).end();
     let upper = Tar::new().file(".wh..wh..opq", b"").end();
-    assert_eq!(merged(&[lower.clone()]).unwrap().0.len(), 2001);
+    assert_eq!(merged(std::slice::from_ref(&lower)).unwrap().0.len(), 2001);
     assert_eq!(merged(&[lower, upper]).unwrap().0.len(), 1);
 }

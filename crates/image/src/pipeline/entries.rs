@@ -13,6 +13,9 @@ use crate::names::{self, Name};
 use crate::segment::{self, Attributes, Builder, Kind};
 use crate::tar::{self, Bytes, Fault, Reader};
 
+/// Names and values of extended attributes.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The entries so far.
 #[derive(Debug)]
 pub(super) struct Entries {
@@ -141,7 +144,7 @@ impl Entries {
     }
 
     /// L70, L80 to L82: `user.*` and file capabilities are kept, except what overlayfs would act on.
-    fn kept_xattrs(&mut self, entry: &tar::Entry) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+    fn kept_xattrs(&mut self, entry: &tar::Entry) -> Result<Pairs, Fault> {
         let mut kept = Vec::new();
         let mut total = 0_usize;
         for (name, value) in &entry.xattrs {

@@ -73,7 +73,8 @@ pub fn convert(
     workers: &Workers,
     stop: &AtomicBool,
 ) -> Result<Conversion, Error> {
-    let file = data.try_clone().map_err(|cause| Error::Disk { what: "writing segment data", cause })?;
+    let file =
+        data.try_clone().map_err(|cause| Error::Disk { what: "writing segment data", cause })?;
     let block_size = usize::try_from(options.block_size).unwrap_or(usize::MAX);
     let sink = Arc::new(Sink::new(file, options.compression, block_size));
     let diff_id = layer.diff_id.as_ref();

@@ -40,7 +40,11 @@ fn the_bytes_do_not_depend_on_the_number_of_threads() {
     let blob = gzip(&many_files());
     for options in [
         Options::default(),
-        Options { compression: Method::Gzip { level: 3 }, block_size: 1 << 20, ..Options::default() },
+        Options {
+            compression: Method::Gzip { level: 3 },
+            block_size: 1 << 20,
+            ..Options::default()
+        },
     ] {
         let one = run(&blob, 1, &options).unwrap();
         for threads in [1, 2, 7] {
@@ -81,7 +85,8 @@ fn a_blob_of_other_bytes_is_a_lie_even_if_it_is_no_layer_either() {
     let mut data = tempfile::tempfile().unwrap();
     let said = layer(&good);
     let mut source = bad.as_slice();
-    let error = convert(&said, &mut source, &mut data, &Options::default(), &Workers::new(1), &stop);
+    let error =
+        convert(&said, &mut source, &mut data, &Options::default(), &Workers::new(1), &stop);
     assert!(matches!(error, Err(Error::BlobDigest { .. })), "{error:?}");
     let mut short = &good[..good.len() - 512];
     let error = convert(&said, &mut short, &mut data, &Options::default(), &Workers::new(1), &stop);

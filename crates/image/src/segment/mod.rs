@@ -32,6 +32,9 @@ pub(crate) use builder::Builder;
 const MAGIC: &[u8; 8] = b"ORLOPSEG";
 const VERSION: u32 = 1;
 
+/// Names and values of extended attributes.
+pub(crate) type Pairs<'a> = Vec<(&'a [u8], &'a [u8])>;
+
 /// One stored block of the data file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Block {
@@ -172,7 +175,7 @@ impl SegmentIndex {
     }
 
     /// The pairs of an entry's xattr set.
-    pub(crate) fn xattrs(&self, set: u32) -> Result<Vec<(&[u8], &[u8])>, Error> {
+    pub(crate) fn xattrs(&self, set: u32) -> Result<Pairs<'_>, Error> {
         let Some(number) = set.checked_sub(1) else { return Ok(Vec::new()) };
         let bytes = self.xattrs.get(usize::try_from(number).unwrap_or(usize::MAX));
         let mut input = In(bytes.ok_or_else(|| damaged("an xattr set is missing"))?);
@@ -361,7 +364,8 @@ impl Entries<'_> {
         self.path.extend_from_slice(input.bytes()?);
         let distance = input.varint()?.checked_mul(512).ok_or(Malformed)?;
         self.offset = self.offset.checked_add(distance).ok_or(Malformed)?;
-        let attributes = if matches!(tag, builder::HARD_LINK | builder::WHITEOUT | builder::OPAQUE) {
+        let attributes = if matches!(tag, builder::HARD_LINK | builder::WHITEOUT | builder::OPAQUE)
+        {
             Attributes::default()
         } else {
             Attributes {

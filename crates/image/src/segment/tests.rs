@@ -38,8 +38,14 @@ fn entries_come_back_in_tar_order_with_all_that_the_tar_said() {
     }
     assert_eq!(index.xattrs(1).unwrap(), [(b"user.a".as_slice(), b"one".as_slice())]);
     assert_eq!(seen[0], " Directory");
-    assert_eq!(seen[2], "d/small File(FileData { size: 5, first: 0, blocks: 0, fragment: Some((0, 0)) })");
-    assert_eq!(seen[3], "d/large File(FileData { size: 900010, first: 0, blocks: 7, fragment: None })");
+    assert_eq!(
+        seen[2],
+        "d/small File(FileData { size: 5, first: 0, blocks: 0, fragment: Some((0, 0)) })"
+    );
+    assert_eq!(
+        seen[3],
+        "d/large File(FileData { size: 900010, first: 0, blocks: 7, fragment: None })"
+    );
     assert_eq!(seen[5], "hard HardLink([100, 47, 108, 97, 114, 103, 101])");
     assert_eq!(seen[6], "gone/x Whiteout");
     assert_eq!(seen[7], "gone Opaque");

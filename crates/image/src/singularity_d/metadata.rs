@@ -49,9 +49,7 @@ fn labels(facts: &Facts<'_>) -> BTreeMap<String, String> {
 fn indented(members: &BTreeMap<String, String>) -> String {
     let lines: Vec<_> = members
         .iter()
-        .map(|(name, value)| {
-            format!("\t{}: {}", json::string_text(name), json::string_text(value))
-        })
+        .map(|(name, value)| format!("\t{}: {}", json::string_text(name), json::string_text(value)))
         .collect();
     format!("{{\n{}\n}}", lines.join(",\n"))
 }
@@ -84,8 +82,18 @@ fn build_date(seconds: i64) -> String {
     const DAYS: [&str; 7] =
         ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
     const MONTHS: [&str; 12] = [
-        "January", "February", "March", "April", "May", "June", "July", "August", "September",
-        "October", "November", "December",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
     ];
     let days = seconds.div_euclid(86_400);
     let second_of_day = seconds.rem_euclid(86_400);
@@ -100,7 +108,10 @@ fn build_date(seconds: i64) -> String {
 
 /// Year, month from 0 and day of a number of days since 1970, in the Gregorian calendar: years
 /// are counted from March, so that the leap day is the last one.
-#[expect(clippy::arithmetic_side_effects, reason = "an i64 of seconds gives days far from i64's ends")]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "an i64 of seconds gives days far from i64's ends"
+)]
 fn civil(days: i64) -> (i64, usize, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);

@@ -12,8 +12,8 @@ pub mod scripts;
 #[cfg(test)]
 mod tests;
 
-use orlop_oci::platform::Platform;
 use orlop_oci::ImageConfig;
+use orlop_oci::platform::Platform;
 
 use crate::error::escaped;
 use crate::names;

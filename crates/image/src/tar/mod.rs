@@ -296,7 +296,12 @@ impl<B: Bytes> Reader<B> {
 
     /// Puts header and pending headers together, in Go's order: pax beats the header, GNU long
     /// names beat pax.
-    fn entry(&mut self, mut header: Header, block: &Block, pending: Pending) -> Result<Entry, Fault> {
+    fn entry(
+        &mut self,
+        mut header: Header,
+        block: &Block,
+        pending: Pending,
+    ) -> Result<Entry, Fault> {
         let pax = pending.pax.unwrap_or_default();
         let over = |value: &mut i64, with: Option<i64>| *value = with.unwrap_or(*value);
         over(&mut header.size, pax.size);
@@ -385,7 +390,9 @@ impl<B: Bytes> Reader<B> {
         let mut lines = Lines::default();
         let mut read = 0_u64;
         loop {
-            let block = if self.stored >= BLOCK as u64 { self.map_block()? } else {
+            let block = if self.stored >= BLOCK as u64 {
+                self.map_block()?
+            } else {
                 return Err(Fault::invalid("the map of a sparse file does not end"));
             };
             self.stored = self.stored.saturating_sub(BLOCK as u64);

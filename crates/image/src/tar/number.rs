@@ -41,7 +41,8 @@ fn base256(field: &[u8]) -> Result<i64, Fault> {
 pub(super) fn octal(field: &[u8]) -> Result<i64, Fault> {
     let is_pad = |byte: &u8| matches!(byte, b' ' | 0);
     let from = field.iter().position(|byte| !is_pad(byte)).unwrap_or(field.len());
-    let to = field.iter().rposition(|byte| !is_pad(byte)).map_or(from, |last| last.saturating_add(1));
+    let to =
+        field.iter().rposition(|byte| !is_pad(byte)).map_or(from, |last| last.saturating_add(1));
     let digits = text(field.get(from..to).unwrap_or_default());
     let mut value = 0_i64;
     for digit in digits {

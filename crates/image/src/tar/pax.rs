@@ -61,8 +61,11 @@ pub(super) fn parse(mut rest: &[u8]) -> Result<Records, Fault> {
     Ok(records)
 }
 
+/// Key and value of a record, and what follows it.
+type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
 /// The first record, and what follows it.
-fn record(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Fault> {
+fn record(bytes: &[u8]) -> Result<Record<'_>, Fault> {
     let bad = || Fault::invalid("a pax record has a wrong length or no '='");
     let blank = bytes.iter().position(|&byte| byte == b' ').ok_or_else(bad)?;
     let (length, _) = bytes.split_at_checked(blank).ok_or_else(bad)?;
@@ -117,7 +120,9 @@ impl Records {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         if let Some(name) = key.strip_prefix(XATTR) {
             if name.is_empty() {
-                return Err(Fault::invalid("a pax record names an extended attribute with no name"));
+                return Err(Fault::invalid(
+                    "a pax record names an extended attribute with no name",
+                ));
             }
             self.put_xattr(name, value);
             return Ok(());

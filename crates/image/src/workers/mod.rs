@@ -187,3 +187,17 @@ impl Drop for Team {
         }
     }
 }
+
+/// Runs `helper` on up to `helpers` threads of its own beside `main`, and waits for all of them.
+/// Where the system refuses a thread there are fewer: `main` has to be able to do it all.
+pub(crate) fn side_by_side(helpers: usize, helper: &(dyn Fn() + Sync), main: &mut dyn FnMut()) {
+    std::thread::scope(|scope| {
+        for number in 0..helpers {
+            let thread = std::thread::Builder::new().name(format!("assemble {number}"));
+            if thread.spawn_scoped(scope, helper).is_err() {
+                break;
+            }
+        }
+        main();
+    });
+}
