@@ -42,9 +42,18 @@ pub fn skip(why: &str) {
     note(&format!("SKIPPED {}: {why}", thread.name().unwrap_or("test")));
 }
 
-/// Writes a line to standard error, past the capture of a test's own output.
+/// Writes a line to standard error, past the capture of a test's own output, and to the file
+/// `ORLOP_KIT_NOTES` from which `cargo xtask test` tells it at the end.
 pub(crate) fn note(line: &str) {
     use std::io::Write as _;
+    #[expect(clippy::disallowed_methods, reason = "the runner talks to tests by variables")]
+    let notes = std::env::var_os("ORLOP_KIT_NOTES");
+    let notes =
+        notes.and_then(|at| std::fs::File::options().append(true).create(true).open(at).ok());
+    if let Some(mut notes) = notes {
+        // One write, so that the lines of several tests do not mix.
+        let _noted = notes.write_all(format!("{line}\n").as_bytes());
+    }
     // Where standard error is closed nobody reads.
     let _said = writeln!(std::io::stderr(), "{line}");
 }

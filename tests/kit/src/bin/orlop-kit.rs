@@ -1,0 +1,53 @@
+//! The kit's registry as a program, for the demo and the measurements.
+//!
+//! `orlop-kit serve [--user U --password P] NAME:TAG=IMAGE...` prints its `host:port` and serves
+//! until its input ends. Images: `tiny`, `two-layers`, `odd`, `large:MIB` (of each layer).
+#![expect(clippy::print_stdout, reason = "it answers whoever started it")]
+
+use orlop_kit::{Auth, Image, Registry};
+use std::io::{Read as _, Write as _};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.split_first() {
+        Some((&"serve", rest)) => serve(rest),
+        _ => Err("usage: orlop-kit serve [--user U --password P] NAME:TAG=IMAGE...".to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(words) => {
+            // Where standard error is closed nobody reads.
+            let _said = writeln!(std::io::stderr(), "orlop-kit: {words}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(words: &[&str]) -> Result<(), String> {
+    let mut registry = Registry::new();
+    let mut images = words;
+    if let ["--user", user, "--password", secret, rest @ ..] = words {
+        registry = registry.auth(Auth::Basic { user: (*user).into(), secret: (*secret).into() });
+        images = rest;
+    }
+    for word in images {
+        let (reference, kind) = word.split_once('=').ok_or(format!("not NAME=IMAGE: {word}"))?;
+        let image = match kind.split_once(':') {
+            None if kind == "tiny" => Image::tiny(),
+            None if kind == "two-layers" => Image::two_layers(),
+            None if kind == "odd" => Image::odd(),
+            Some(("large", size)) => {
+                Image::large(size.parse().map_err(|_| format!("not a size: {size}"))?)
+            }
+            _ => return Err(format!("unknown image: {kind}")),
+        };
+        registry = registry.image(reference, image);
+    }
+    let registry = registry.start();
+    println!("{}", registry.host());
+    std::io::stdin().read_to_end(&mut Vec::new()).map_err(|cause| cause.to_string())?;
+    drop(registry);
+    Ok(())
+}

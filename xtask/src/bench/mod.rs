@@ -1,0 +1,99 @@
+//! Measurements beside whichever of apptainer, podman and skopeo the machine has.
+//!
+//! Each repeat of a program has a world of its own (home, cache, runtime directory), so that a
+//! cold pull is cold. One table: medians of the repeats in milliseconds, and how many times as
+//! fast as the first peer. Ratios within one run count; times are for orientation. Not here: how
+//! each program is called ([`peers`]).
+
+mod measure;
+mod peers;
+
+use crate::Failed;
+use crate::command::build_programs;
+use crate::served::Served;
+use crate::table::Table;
+use measure::{Figures, Measured};
+use peers::Program;
+
+/// What the person asked for.
+#[derive(Debug)]
+struct Wanted {
+    image: Option<String>,
+    repeat: usize,
+    size: usize,
+}
+
+/// Measures and prints the table.
+pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
+    let wanted = Wanted::parse(words)?;
+    let programs = build_programs("release")?;
+    let generated = format!("large:1=large:{}", wanted.size);
+    let served = match &wanted.image {
+        Some(_) => None,
+        None => Some(Served::start(&programs, &[&generated])?),
+    };
+    let image = match (&wanted.image, &served) {
+        (Some(image), _) => image.clone(),
+        (None, Some(served)) => format!("docker://{}/large:1", served.host),
+        (None, None) => return Err("there is no image".to_owned()),
+    };
+    let all = Program::present(&programs);
+    let names: Vec<&str> = all.iter().map(|program| program.name).collect();
+    println!("image {image}, medians of {}, programs: {}", wanted.repeat, names.join(", "));
+    let mut figures: Vec<Figures> = all.iter().map(|_| Figures::default()).collect();
+    for repeat in 0..wanted.repeat {
+        // Each repeat begins with another program.
+        for turn in 0..all.len() {
+            let number = (turn + repeat) % all.len();
+            if let (Some(program), Some(figures)) = (all.get(number), figures.get_mut(number)) {
+                measure::one(program, &image, served.is_some(), figures)?;
+            }
+        }
+    }
+    print!("{}", table(&all, &figures).text());
+    Ok(())
+}
+
+fn table(all: &[Program], figures: &[Figures]) -> Table {
+    let mut head = vec!["milliseconds".to_owned()];
+    head.extend(all.iter().map(|program| program.name.to_owned()));
+    head.extend(all.iter().skip(1).map(|program| format!("{} / orlop", program.name)));
+    let mut table = Table::new(head);
+    for what in Measured::ALL {
+        let medians: Vec<Option<f64>> = figures.iter().map(|one| one.median(what)).collect();
+        if medians.iter().all(Option::is_none) {
+            continue;
+        }
+        let shown = |figure: &Option<f64>| figure.map_or("-".to_owned(), |f| format!("{f:.1}"));
+        let mut row = vec![what.words().to_owned()];
+        row.extend(medians.iter().map(shown));
+        let own = medians.first().copied().flatten();
+        row.extend(medians.iter().skip(1).map(|peer| match (own, peer) {
+            (Some(own), Some(peer)) if own > 0.0 => format!("{:.1}x", peer / own),
+            _ => "-".to_owned(),
+        }));
+        table.row(row);
+    }
+    table
+}
+
+impl Wanted {
+    fn parse(words: &[&str]) -> Result<Self, Failed> {
+        let mut wanted = Self { image: None, repeat: 5, size: 64 };
+        let mut left = words;
+        while let [name, value, rest @ ..] = left {
+            let number = || value.parse().map_err(|_| format!("{name} needs a number"));
+            match *name {
+                "--image" => wanted.image = Some((*value).to_owned()),
+                "--repeat" => wanted.repeat = number()?,
+                "--size" => wanted.size = number()?,
+                _ => return Err(format!("unknown word after bench: {name}")),
+            }
+            left = rest;
+        }
+        match left {
+            [] => Ok(wanted),
+            [word, ..] => Err(format!("{word} needs a value")),
+        }
+    }
+}
