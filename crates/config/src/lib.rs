@@ -6,14 +6,20 @@
 //! credential files (`orlop-credentials`), HTTP (`orlop-registry`).
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+pub mod certs;
 pub mod env;
 pub mod error;
 pub mod limits;
 pub mod paths;
+pub mod proxy;
 mod reading;
 pub mod registries;
+pub mod settings;
 
+pub use certs::Certificates;
 pub use env::{Environment, Variable};
 pub use error::{Error, Place};
 pub use paths::{Face, Paths, PathsError};
+pub use proxy::Proxies;
 pub use registries::{Registries, Source};
+pub use settings::Settings;
