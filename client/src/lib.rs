@@ -1,1 +1,54 @@
-//! Skeleton.
+//! `orlop`: the light client.
+//!
+//! Parses a command line ([`invocation`], [`options`]), asks the daemon ([`connection`]) and writes
+//! words ([`output`], [`words`]). Output files and containers are the client's own; HTTP and the
+//! cache are the daemon's.
+//!
+//! Not here: the daemon (`orlop-daemon`); namespaces and mounts (`orlop-runtime`).
+
+mod access;
+mod commands;
+mod connection;
+mod context;
+mod destination;
+mod failure;
+mod flags;
+mod interrupt;
+mod invocation;
+mod options;
+mod output;
+mod progress;
+mod prompt;
+mod pulling;
+mod startup;
+mod words;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use orlop_config::env::Environment;
+
+use crate::context::Context;
+use crate::output::Output;
+
+/// Runs one command: `arguments` with the program's name first.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let environment = Environment::from_process();
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+    let exit = match invocation::parse(arguments, &environment) {
+        Ok(invocation) => {
+            let output = Output::new(invocation.level, invocation.no_colour);
+            let mut context = Context::new(environment, invocation.face, output, now);
+            commands::dispatch(invocation, &mut context)
+        }
+        Err((face, words)) => {
+            let program = invocation::program(face);
+            Output::new(output::DEFAULT_LEVEL, true).complaint(&format!(
+                "Error for command \"{program}\": {words}\n\n\
+                 Run '{program} --help' for more detailed usage information.\n"
+            ));
+            1
+        }
+    };
+    ExitCode::from(exit)
+}

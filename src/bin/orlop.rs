@@ -1,1 +1,5 @@
-fn main() {}
+//! The client's program.
+
+fn main() -> std::process::ExitCode {
+    orlop_client::main(std::env::args_os())
+}

@@ -1,0 +1,141 @@
+//! How a registry is to be reached and as whom: from flags, variables and an auth file.
+//!
+//! The auth file is read here, because the daemon may not be allowed to or may see another file
+//! under its name. Order of sources: contract, section 3.1. Not here: which source wins for which
+//! host (`orlop-credentials`, in the daemon).
+
+use std::path::Path;
+
+use orlop_config::env;
+use orlop_credentials::reading;
+use orlop_proto::v1::{Access, AuthFile, Credential, Secret};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::flags::Flag;
+use crate::options::Options;
+use crate::prompt;
+
+/// Flags of every command that may ask a registry.
+pub(crate) const FLAGS: &[Flag] = &[
+    Flag::text("authfile", "PATH", "use this credential file, and no other")
+        .keys(&["AUTHFILE", "AUTH_FILE"]),
+    Flag::text("docker-username", "NAME", "user name for the registry").hidden(),
+    Flag::text("docker-password", "SECRET", "password for the registry").hidden(),
+    Flag::switch("no-https", "talk plain http to the registry").keys(&["NOHTTPS", "NO_HTTPS"]),
+    Flag::switch("nohttps", "")
+        .hidden()
+        .deprecated("Flag --nohttps has been deprecated, use --no-https"),
+    Flag::switch("insecure", "do not check the registry's certificate"),
+    Flag::text("docker-host", "URL", "address of a docker daemon")
+        .keys(&["DOCKER_HOST"])
+        .bare()
+        .hidden(),
+];
+
+/// Flag of the commands that may ask on the terminal.
+pub(crate) const LOGIN: Flag =
+    Flag::switch("docker-login", "ask for user name and password on the terminal")
+        .keys(&["DOCKER_LOGIN"]);
+
+const PREFIXES: [&str; 4] = ["ORLOP_", "APPTAINER_", "SINGULARITY_", ""];
+
+/// Collects what the command line and the environment say.
+///
+/// # Errors
+/// CREDENTIAL_FILE_INVALID, FILE_FAILED for an auth file that is there and cannot be read.
+pub(crate) fn access(options: &Options, context: &mut Context) -> Result<Access, Failure> {
+    let auth_file = match options.path("authfile") {
+        Some(path) => Some(auth_file(path, context)?),
+        None => None,
+    };
+    Ok(Access {
+        flags: flags(options)?,
+        environment: environment(context),
+        auth_file,
+        no_https: options.is_on("no-https") || options.is_on("nohttps"),
+        insecure: options.is_on("insecure"),
+    })
+}
+
+fn flags(options: &Options) -> Result<Option<Credential>, Failure> {
+    if options.is_on("docker-login") {
+        let username = prompt::line("Enter Docker Username: ")?;
+        let secret = prompt::secret("Enter Docker Password: ")?;
+        return Ok(Some(credential(username, secret.into_bytes())));
+    }
+    let (username, secret) = (options.text("docker-username"), options.text("docker-password"));
+    Ok(match (username, secret) {
+        (None, None) => None,
+        (username, secret) => {
+            Some(credential(username.unwrap_or_default(), secret.unwrap_or_default().into_bytes()))
+        }
+    })
+}
+
+/// The first pair of variables of which both are set; half a pair is told.
+fn environment(context: &mut Context) -> Option<Credential> {
+    for prefix in PREFIXES {
+        let read = |key: &str| {
+            let value = context.environment.raw(&format!("{prefix}DOCKER_{key}"))?;
+            (!value.is_empty()).then(|| value.to_string_lossy().into_owned())
+        };
+        match (read("USERNAME"), read("PASSWORD")) {
+            (Some(username), Some(secret)) => {
+                return Some(credential(username, secret.into_bytes()));
+            }
+            (None, None) => {}
+            (Some(_), None) => half(context, prefix, "USERNAME", "PASSWORD"),
+            (None, Some(_)) => half(context, prefix, "PASSWORD", "USERNAME"),
+        }
+    }
+    None
+}
+
+fn half(context: &mut Context, prefix: &str, there: &str, missing: &str) {
+    context.output.warning(&format!(
+        "{prefix}DOCKER_{there} is set but {prefix}DOCKER_{missing} is not: both are ignored"
+    ));
+}
+
+fn credential(username: String, secret: Vec<u8>) -> Credential {
+    Credential { username, secret: Some(Secret { value: secret }) }
+}
+
+fn auth_file(path: &Path, context: &mut Context) -> Result<AuthFile, Failure> {
+    let shown = path.display().to_string();
+    let Some(content) = reading::read(path, orlop_config::limits::CREDENTIAL_FILE_BYTES)? else {
+        context.output.warning(&format!(
+            "The credential file {shown} does not exist: going on without a login"
+        ));
+        return Ok(AuthFile { path: shown, content: None, missing: true });
+    };
+    if content.is_exposed() {
+        context
+            .output
+            .warning(&format!("Other users can read the credential file {shown}: make it 0600"));
+    }
+    orlop_credentials::docker_json::AuthFile::parse(&content.bytes, &shown)?;
+    let content = Some(Secret { value: content.bytes.to_vec() });
+    Ok(AuthFile { path: shown, content, missing: false })
+}
+
+/// Says what a kind of failure about credentials wants: the host for its hint.
+pub(crate) fn host_of(uri: &str) -> String {
+    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    let first = rest.split('/').next().unwrap_or_default();
+    let is_host = first.contains(['.', ':']) || first == "localhost";
+    if is_host && rest.contains('/') { first.to_owned() } else { "docker.io".to_owned() }
+}
+
+/// Whether an auth file was named, by flag or variable, with different variables told.
+pub(crate) fn named_twice(context: &mut Context) {
+    let values = context.environment.all_spelled(env::AUTHFILE);
+    let mut different =
+        values.iter().filter(|(_, value)| Some(value) != values.first().map(|(_, value)| value));
+    if let (Some((used, _)), Some((other, _))) = (values.first(), different.next()) {
+        context
+            .output
+            .warning(&format!("{used} and {other} have different values, using the former"));
+    }
+}

@@ -1,0 +1,54 @@
+//! `orlop cache verify`: reads everything and compares.
+
+use orlop_proto::v1::cache_client::CacheClient;
+use orlop_proto::v1::{Kind, VerifyRequest};
+
+use super::name;
+use crate::commands::Command;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::flags::{Count, Flag, Spec};
+use crate::options::Options;
+
+pub(crate) const COMMAND: Command = Command {
+    spec: &Spec {
+        path: "cache verify",
+        arguments: "",
+        about: "Check every entry of the cache",
+        long_about: "What is damaged is moved aside and fetched again when it is needed.",
+        count: Count::exactly(0),
+        flags: &[&[Flag::switch("json", "print JSON").short('j')]],
+        payload: false,
+    },
+    run,
+};
+
+fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
+    let request = VerifyRequest { context: Some(context.sent()) };
+    let reply = context
+        .daemon()?
+        .call(async |channel| Ok(CacheClient::new(channel).verify(request).await?.into_inner()))?;
+    let damaged: Vec<_> = reply.damaged.iter().map(|entry| (name(entry), &entry.key)).collect();
+    if options.is_on("json") {
+        let damaged: Vec<_> = damaged
+            .iter()
+            .map(|(kind, key)| serde_json::json!({ "type": kind, "key": key }))
+            .collect();
+        let value = serde_json::json!({ "checked": reply.checked, "damaged": damaged });
+        context.output.json(&value);
+    } else {
+        for (kind, key) in &damaged {
+            context.output.warning(&format!("Damaged, moved aside: {kind} {key}"));
+        }
+        context.output.line(&format!(
+            "{} entries checked, {} damaged",
+            reply.checked,
+            damaged.len()
+        ));
+    }
+    if damaged.is_empty() {
+        return Ok(0);
+    }
+    Err(Failure::new(Kind::CacheDamaged, format!("{} entries did not match", damaged.len()))
+        .hint("they are fetched again when they are needed"))
+}

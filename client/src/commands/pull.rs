@@ -1,0 +1,171 @@
+//! `orlop pull`: an image of a registry as a SIF file.
+//!
+//! Not here: asking the daemon ([`crate::pulling`]), the output's name ([`crate::destination`]).
+
+use std::path::PathBuf;
+
+use orlop_oci::uri::UriError;
+use orlop_oci::{ImageUri, Platform, Transport};
+use orlop_proto::v1::{self, Kind, PullRequest};
+
+use crate::access;
+use crate::commands::Command;
+use crate::context::Context;
+use crate::destination::{Destination, default_name};
+use crate::failure::Failure;
+use crate::flags::{Count, Flag, Spec};
+use crate::options::Options;
+use crate::pulling;
+
+const FLAGS: &[Flag] = &[
+    Flag::switch("force", "overwrite the output file if it is there").short('F').keys(&["FORCE"]),
+    Flag::text("name", "NAME", "name of the output file").keys(&["PULL_NAME"]).hidden(),
+    Flag::text("dir", "PATH", "put the output file into this directory")
+        .keys(&["PULLDIR", "PULLFOLDER"]),
+    Flag::text("arch", "ARCH", "architecture to pull, such as arm64").keys(&["PULL_ARCH"]),
+    Flag::text("arch-variant", "VARIANT", "variant of the architecture, such as v7")
+        .keys(&["PULL_ARCH_VARIANT"]),
+    Flag::text("platform", "OS/ARCH", "platform to pull, such as linux/arm64 or linux/arm/v7"),
+    Flag::switch("disable-cache", "use no cache and leave nothing in it").keys(&["DISABLE_CACHE"]),
+    access::LOGIN,
+    Flag::switch("no-cleanup", "").keys(&["NO_CLEANUP"]).hidden().no_effect(),
+    Flag::switch("reproducible", "").keys(&["REPRODUCIBLE"]).hidden().no_effect(),
+    Flag::text("tmpdir", "PATH", "").keys(&["TMPDIR"]).hidden().no_effect(),
+    Flag::switch("allow-unauthenticated", "").keys(&["ALLOW_UNAUTHENTICATED"]).hidden().no_effect(),
+    Flag::switch("allow-unsigned", "").short('U').keys(&["ALLOW_UNSIGNED"]).hidden().deprecated(
+        "Flag --allow-unsigned has been deprecated, pulling unsigned images is always allowed",
+    ),
+    Flag::text("library", "URL", "")
+        .keys(&["LIBRARY"])
+        .hidden()
+        .refused("there is no library service any more; use docker:// or oras://"),
+    Flag::switch("sandbox", "").keys(&["SANDBOX"]).hidden().refused("pull a SIF and run that"),
+];
+
+pub(crate) const COMMAND: Command = Command {
+    spec: &Spec {
+        path: "pull",
+        arguments: "[output file] <URI>",
+        about: "Pull an image and make a SIF file of it",
+        long_about: "URI: docker://[HOST/]PATH[:TAG][@DIGEST] for an OCI image, oras://HOST/PATH[:TAG] for a SIF \
+            that was pushed.\n\nExample: orlop pull docker://docker.io/library/debian:12",
+        count: Count::between(1, 2),
+        flags: &[FLAGS, access::FLAGS],
+        payload: false,
+    },
+    run,
+};
+
+fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
+    let (given, text) = match options.arguments() {
+        [uri] => (None, uri.to_string_lossy().into_owned()),
+        [output, uri, ..] => (Some(PathBuf::from(output)), uri.to_string_lossy().into_owned()),
+        [] => return Err(Failure::new(Kind::UsageInvalid, "no URI")),
+    };
+    let uri = parse(&text)?;
+    let name = options.path("name").map(PathBuf::from).or(given);
+    let name = name.or_else(|| uri.reference().map(default_name)).unwrap_or_default();
+    let destination = Destination::check(&name, options.path("dir"), options.is_on("force"))?;
+    let within = match uri {
+        ImageUri::Oras(_) => "While pulling image from oci registry",
+        _ => "While making image from oci registry",
+    };
+    let host = access::host_of(&text);
+    let outcome = pull(options, &text, &destination, context);
+    outcome.map_err(|failure| failure.about_host(&host).within(within))?;
+    Ok(0)
+}
+
+fn pull(
+    options: &Options,
+    uri: &str,
+    destination: &Destination,
+    context: &mut Context,
+) -> Result<(), Failure> {
+    let request = request(options, uri, context)?;
+    if options.is_on("disable-cache") {
+        context.without_cache();
+    }
+    let pulled = pulling::pull(&request, context)?;
+    for warning in pulled.warnings() {
+        context.output.warning(warning);
+    }
+    if matches!(pulled, pulling::Pulled::Recipe { .. }) {
+        context.output.info("Creating SIF file...");
+    }
+    pulled.write(destination, context)
+}
+
+/// Reads the reference of a pull.
+///
+/// # Errors
+/// REFERENCE_INVALID, UNSUPPORTED for a transport that cannot be pulled.
+pub(crate) fn parse(text: &str) -> Result<ImageUri, Failure> {
+    let uri = ImageUri::parse(text).map_err(|error| uri_failure(&error))?;
+    match &uri {
+        ImageUri::Docker(_) | ImageUri::Oras(_) => Ok(uri),
+        ImageUri::Path(_) => {
+            Err(Failure::new(Kind::ReferenceInvalid, "No transport type URI supplied")
+                .hint(format!("for an image of a registry, type docker://{text}")))
+        }
+        other => {
+            let transport = other.transport().map(Transport::name).unwrap_or_default();
+            let message = format!("the transport {transport} is not supported yet");
+            Err(Failure::new(Kind::Unsupported, message).hint("use docker:// or oras://"))
+        }
+    }
+}
+
+/// What a URI that names nothing comes to.
+pub(crate) fn uri_failure(error: &UriError) -> Failure {
+    let hint = "use docker:// for an OCI image or oras:// for a SIF of a registry";
+    match error {
+        UriError::Unknown { .. } | UriError::Unsupported { .. } | UriError::Ended { .. } => {
+            Failure::caused(Kind::Unsupported, error).hint(hint)
+        }
+        _ => Failure::caused(Kind::ReferenceInvalid, error),
+    }
+}
+
+/// The request of a pull with this command's flags.
+///
+/// # Errors
+/// As [`access::access`]; USAGE of a platform that cannot be.
+pub(crate) fn request(
+    options: &Options,
+    uri: &str,
+    context: &mut Context,
+) -> Result<PullRequest, Failure> {
+    let platform = platform(options)?;
+    access::named_twice(context);
+    let access = access::access(options, context)?;
+    Ok(PullRequest {
+        context: Some(context.sent()),
+        access: Some(access),
+        uri: uri.to_owned(),
+        platform_explicit: platform.is_some(),
+        platform,
+    })
+}
+
+fn platform(options: &Options) -> Result<Option<v1::Platform>, Failure> {
+    let parsed = match (options.text("platform"), options.text("arch")) {
+        (Some(platform), _) => platform.parse(),
+        (None, Some(arch)) => {
+            Platform::from_arch_flag(&arch, options.text("arch-variant").as_deref())
+        }
+        (None, None) => return Ok(None),
+    };
+    let platform: Platform = parsed.map_err(|error| {
+        Failure::caused(Kind::SettingsInvalid, &error)
+            .within("While processing the arch and arch variant")
+            .hint(
+                "supported architectures: amd64, arm64, arm, 386, ppc64le, s390x, riscv64, loong64",
+            )
+    })?;
+    Ok(Some(v1::Platform {
+        os: platform.os,
+        architecture: platform.architecture,
+        variant: platform.variant.unwrap_or_default(),
+    }))
+}

@@ -1,0 +1,226 @@
+//! `orlop push`: a SIF file to a registry.
+//!
+//! The file is hashed and checked here and streamed to the daemon in pieces, only what the registry
+//! does not have. Not here: the upload (`orlop-registry`, in the daemon).
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use orlop_oci::{Algorithm, Hasher};
+use orlop_proto::v1::images_client::ImagesClient;
+use orlop_proto::v1::{Access, Kind, PushBegin, PushDone, PushRequest, push_event, push_request};
+use orlop_sif::{ImageKind, Sif, recognise};
+use orlop_squashfs::Window;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::access;
+use crate::commands::Command;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::flags::{Count, Flag, Spec};
+use crate::options::Options;
+use crate::progress::Progress;
+
+/// Bytes of the file in one message.
+const PIECE: usize = 1 << 20;
+/// Messages on their way at once.
+const AHEAD: usize = 4;
+
+const FLAGS: &[Flag] = &[
+    Flag::text("description", "TEXT", "annotation org.opencontainers.image.description").short('D'),
+    Flag::repeat("annotation", "KEY=VALUE", "annotation of the manifest; may be repeated"),
+    Flag::switch("allow-unsigned", "").short('U').keys(&["ALLOW_UNSIGNED"]).hidden().deprecated(
+        "Flag --allow-unsigned has been deprecated, pushing unsigned images is always allowed",
+    ),
+    Flag::text("library", "URL", "")
+        .keys(&["LIBRARY"])
+        .hidden()
+        .refused("there is no library service any more; use oras://"),
+];
+
+pub(crate) const COMMAND: Command = Command {
+    spec: &Spec {
+        path: "push",
+        arguments: "<image> <URI>",
+        about: "Push a SIF file to a registry",
+        long_about: "Example: orlop push image.sif oras://registry.example/group/image:1",
+        count: Count::exactly(2),
+        flags: &[FLAGS, access::FLAGS],
+        payload: false,
+    },
+    run,
+};
+
+fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
+    let path = options.argument_path(0);
+    let uri = options.argument(1);
+    check_uri(&uri)?;
+    let within = "Unable to push image to oci registry";
+    let host = access::host_of(&uri);
+    let access = access::access(options, context)?;
+    let outcome = push(options, &path, &uri, access, context);
+    let done = outcome.map_err(|failure| failure.about_host(&host).within(within))?;
+    context.output.info(&format!("Digest: {}", done.digest));
+    context.output.info("Upload complete");
+    Ok(0)
+}
+
+fn check_uri(uri: &str) -> Result<(), Failure> {
+    match uri.split_once(':') {
+        Some(("oras", rest)) if rest.starts_with("//") => Ok(()),
+        Some(("docker", rest)) => {
+            Err(Failure::new(Kind::Unsupported, "Unsupported transport type: docker")
+                .hint(format!("a SIF is pushed as it is: use oras:{rest}")))
+        }
+        Some((scheme, rest)) if rest.starts_with("//") => {
+            Err(Failure::new(Kind::Unsupported, format!("Unsupported transport type: {scheme}"))
+                .hint("use oras://HOST/PATH:TAG"))
+        }
+        _ => Err(Failure::new(Kind::ReferenceInvalid, format!("bad uri {uri}"))
+            .hint(format!("use oras://{uri}"))),
+    }
+}
+
+fn push(
+    options: &Options,
+    path: &Path,
+    uri: &str,
+    access: Access,
+    context: &mut Context,
+) -> Result<PushDone, Failure> {
+    let file = File::open(path)
+        .map_err(|cause| Failure::file("open", path, &cause).within("could not open image"))?;
+    check_sif(&file, path)?;
+    let (digest, size) = digest(&file).map_err(|cause| Failure::file("read", path, &cause))?;
+    let title = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let begin = PushBegin {
+        context: Some(context.sent()),
+        access: Some(access),
+        uri: uri.to_owned(),
+        digest: digest.to_string(),
+        size,
+        title,
+        annotations: annotations(options)?.into_iter().collect(),
+    };
+    let mut progress = Progress::writing(&context.output, size);
+    let (daemon, output) = context.daemon_and_output()?;
+    daemon.run(async |channel| {
+        let (parts, received) = tokio::sync::mpsc::channel(AHEAD);
+        let first = PushRequest { part: Some(push_request::Part::Begin(begin)) };
+        drop(parts.send(first).await);
+        let mut events = ImagesClient::new(channel).push(ReceiverStream::new(received)).await?.into_inner();
+        let mut parts = Some(parts);
+        while let Some(event) = events.message().await? {
+            match event.event {
+                Some(push_event::Event::Send(send)) => {
+                    let Some(parts) = parts.take() else { continue };
+                    let sending = send_from(&file, send.offset, size, parts);
+                    tokio::pin!(sending);
+                    // What the registry says in between matters as much as the sending.
+                    loop {
+                        tokio::select! {
+                            sent = &mut sending => {
+                                sent.map_err(|cause| Failure::file("read", path, &cause))?;
+                                break;
+                            }
+                            event = events.message() => match event?.and_then(|event| event.event) {
+                                Some(push_event::Event::Progress(at)) => progress.written(at.bytes),
+                                Some(push_event::Event::Warning(warning)) => output.warning(&warning.text),
+                                Some(push_event::Event::Done(done)) => return Ok(done),
+                                _ => {}
+                            },
+                        }
+                    }
+                }
+                Some(push_event::Event::Progress(at)) => progress.written(at.bytes),
+                Some(push_event::Event::Warning(warning)) => output.warning(&warning.text),
+                Some(push_event::Event::Done(done)) => return Ok(done),
+                None => {}
+            }
+        }
+        Err(Failure::new(Kind::Internal, "the daemon ended the push without a result"))
+    })
+}
+
+fn check_sif(file: &File, path: &Path) -> Result<(), Failure> {
+    let whole = file.try_clone().and_then(Window::whole);
+    let whole = whole.map_err(|cause| Failure::file("read", path, &cause))?;
+    let refused = |failure: Failure| {
+        failure
+            .within(format!("could not open image {} for verification", path.display()))
+            .hint("only SIF files can be pushed")
+    };
+    match recognise(&whole) {
+        Ok(ImageKind::Sif) => {}
+        Ok(_) => {
+            return Err(refused(Failure::new(Kind::NotAnImage, "image format not recognized")));
+        }
+        Err(error) => return Err(refused(Failure::caused(Kind::NotAnImage, &error))),
+    }
+    Sif::read(&whole).map(drop).map_err(|error| refused(Failure::caused(Kind::NotAnImage, &error)))
+}
+
+async fn send_from(
+    file: &File,
+    mut offset: u64,
+    size: u64,
+    parts: tokio::sync::mpsc::Sender<PushRequest>,
+) -> io::Result<()> {
+    while offset < size {
+        let mut piece = vec![0; usize::try_from(size - offset).unwrap_or(PIECE).min(PIECE)];
+        file.read_exact_at(&mut piece, offset)?;
+        offset += piece.len() as u64;
+        let request = PushRequest { part: Some(push_request::Part::Chunk(piece)) };
+        if parts.send(request).await.is_err() {
+            // The call has ended; its status says why.
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn digest(mut file: &File) -> io::Result<(orlop_oci::Digest, u64)> {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut buffer = vec![0; PIECE];
+    let mut size = 0;
+    io::Seek::rewind(&mut file)?;
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok((hasher.finish(), size));
+        }
+        hasher.update(buffer.get(..count).unwrap_or_default());
+        size += count as u64;
+    }
+}
+
+fn annotations(options: &Options) -> Result<Vec<(String, String)>, Failure> {
+    let mut all = Vec::new();
+    for text in options.all("annotation") {
+        let (key, value) = text.split_once('=').ok_or_else(|| {
+            Failure::new(Kind::SettingsInvalid, format!("--annotation {text} has no value"))
+                .hint("write it as KEY=VALUE")
+        })?;
+        all.push((key.to_owned(), value.to_owned()));
+    }
+    if let Some(description) = options.text("description") {
+        all.push(("org.opencontainers.image.description".to_owned(), description));
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_oras_is_pushed_to_and_docker_says_what_to_type() {
+        assert!(check_uri("oras://h/x:1").is_ok());
+        let refused = check_uri("docker://h/x:1").unwrap_err();
+        assert_eq!(refused.text(), "Unsupported transport type: docker");
+        assert_eq!(refused.hints(), ["a SIF is pushed as it is: use oras://h/x:1"]);
+        assert_eq!(check_uri("h/x").unwrap_err().text(), "bad uri h/x");
+    }
+}

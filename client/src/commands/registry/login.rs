@@ -1,0 +1,129 @@
+//! `orlop registry login`: proves a login with the registry, then stores it.
+//!
+//! Not here: the proof (`orlop-registry`, in the daemon); editing the files (`orlop-credentials`:
+//! the default ones in the daemon, one named by `--authfile` in this process).
+
+use orlop_credentials::login::{self, Kept};
+use orlop_credentials::update::{self, Target};
+use orlop_credentials::{Credential, Secret};
+use orlop_proto::v1::registries_client::RegistriesClient;
+use orlop_proto::v1::{self, Kind, LoginRequest, Proof};
+
+use super::{AUTHFILE, CONFIG, Place};
+use crate::commands::Command;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::flags::{Count, Flag, Spec};
+use crate::options::Options;
+use crate::prompt;
+
+const FLAGS: &[Flag] = &[
+    Flag::text("username", "NAME", "user name at the registry")
+        .short('u')
+        .keys(&["LOGIN_USERNAME"]),
+    Flag::text("password", "SECRET", "password or token; seen by all in the list of processes")
+        .short('p')
+        .keys(&["LOGIN_PASSWORD"]),
+    Flag::switch("password-stdin", "read the password or token from stdin"),
+    AUTHFILE,
+    CONFIG,
+    Flag::switch("insecure", "do not check certificates, and go on by http where there is no TLS"),
+    Flag::switch("no-https", "talk plain http").keys(&["NOHTTPS", "NO_HTTPS"]),
+];
+
+pub(crate) const COMMAND: Command = Command {
+    spec: &Spec {
+        path: "registry login",
+        arguments: "<registry uri>",
+        about: "Log in to a registry",
+        long_about: "The login is tried at the registry first and stored only when it is accepted.\n\n\
+            Example: orlop registry login --username myuser docker://docker.io",
+        count: Count::exactly(1),
+        flags: &[FLAGS],
+        payload: false,
+    },
+    run,
+};
+
+fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
+    let place = Place::parse(&options.argument(0), "login to", context)?;
+    let within = format!("while login to {}", place.uri());
+    let outcome = log_in(options, &place, context);
+    outcome.map_err(|failure| failure.about_host(&place.host).within(within))?;
+    Ok(0)
+}
+
+fn log_in(options: &Options, place: &Place, context: &mut Context) -> Result<(), Failure> {
+    let username = options.text("username").ok_or_else(|| {
+        Failure::new(Kind::SettingsInvalid, "Docker/OCI registry requires a username")
+            .hint("name it with --username")
+    })?;
+    let password = password(options, context)?;
+    let authfile = options.path("authfile").map(std::path::Path::to_owned);
+    if let Some(path) = &authfile {
+        update::check(&Target::named(path))?;
+    }
+    let request = LoginRequest {
+        context: Some(context.sent()),
+        scheme: place.scheme.clone(),
+        host: place.host.clone(),
+        credential: Some(v1::Credential {
+            username: username.clone(),
+            secret: Some(v1::Secret { value: password.clone().into_bytes() }),
+        }),
+        no_https: options.is_on("no-https"),
+        insecure: options.is_on("insecure"),
+        verify_only: authfile.is_some(),
+        list_file: context.list_file(options),
+    };
+    let daemon = context.daemon()?;
+    let reply = daemon.call(async |channel| {
+        Ok(RegistriesClient::new(channel).login(request).await?.into_inner())
+    })?;
+    for warning in &reply.warnings {
+        context.output.warning(warning);
+    }
+    if reply.proof() == Proof::Unproven {
+        context.output.warning(&format!(
+            "{} did not check this login: it lets everybody in as far as was asked",
+            place.host
+        ));
+    }
+    for stored in &reply.stored {
+        context.output.info(&format!("Token stored in {stored}"));
+    }
+    if let Some(path) = authfile {
+        let credential = match reply.identity_token {
+            Some(token) => Credential::from_pair("<token>", Secret::new(token.value)),
+            None => Credential::from_pair(&username, Secret::new(password)),
+        };
+        let around = context.around_helpers();
+        match login::keep(&Target::named(&path), &place.host, &credential, &around)? {
+            Kept::File => context.output.info(&format!("Token stored in {}", path.display())),
+            Kept::Helper(helper) => {
+                context
+                    .output
+                    .info(&format!("Token stored by {helper}, as {} says", path.display()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn password(options: &Options, context: &mut Context) -> Result<String, Failure> {
+    let password = if options.is_on("password-stdin") {
+        prompt::from_stdin()?
+    } else if let Some(password) = options.text("password") {
+        context.output.info(
+            "A password on the command line can be seen by others: --password-stdin is safer",
+        );
+        password
+    } else {
+        prompt::secret("Password / Token: ")?
+    };
+    if password.is_empty() {
+        return Err(Failure::new(Kind::SettingsInvalid, "a password is required")
+            .hint("type it at the prompt, or give it with --password-stdin"));
+    }
+    Ok(password)
+}

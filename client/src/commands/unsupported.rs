@@ -1,0 +1,47 @@
+//! Commands of Apptainer that Orlop does not have: each says so and what to use instead.
+//!
+//! They exist so that a script sees a reason; `verify` must never end well without having verified.
+
+use orlop_proto::v1::Kind;
+
+use crate::failure::Failure;
+
+/// The refusal of a command, if it is one of Apptainer's that are not there.
+pub(crate) fn refusal(command: &str, second: &str) -> Option<Failure> {
+    let instead = match command {
+        "remote" | "keyserver" => "use `registry login` for registries",
+        "key" | "sign" | "verify" => "use cosign or gpg on the SIF file",
+        "oci" => "use podman or runc for OCI bundles",
+        "plugin" | "capability" | "checkpoint" => "there is no replacement",
+        "config" => "use --fakeroot, which needs no configuration, or ask the administrator",
+        "search" | "delete" | "tag" => "use skopeo or oras",
+        "build" => "use `pull` to make a SIF of an image",
+        "instance" => "start the program with `exec` or `run` in the background",
+        "inspect" | "sif" | "overlay" | "buildcfg" | "run-help" => {
+            "use Apptainer's command on the SIF file"
+        }
+        "cache" if !second.is_empty() && !second.starts_with('-') => {
+            "use `cache list`, `cache clean` or `cache verify`"
+        }
+        _ => return None,
+    };
+    let words = match command {
+        "cache" => format!("cache {second}"),
+        other => other.to_owned(),
+    };
+    let message = format!("\"{words}\" is not supported by Orlop: {instead}");
+    Some(Failure::new(Kind::Unsupported, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verify_never_ends_well() {
+        let refused = refusal("verify", "x.sif").unwrap();
+        assert_eq!(refused.exit(), 255);
+        assert!(refused.text().starts_with("\"verify\" is not supported by Orlop: "));
+        assert!(refusal("pull", "").is_none());
+    }
+}

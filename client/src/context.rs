@@ -1,0 +1,173 @@
+//! What every command has at hand: the environment, the output, places, and the daemon.
+//!
+//! The daemon is found or started when the first call needs it: a command on a local SIF never does.
+//!
+//! Not here: calls ([`crate::connection`]), options ([`crate::options`]).
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use orlop_config::env::{self, Environment};
+use orlop_config::{Face, Paths};
+use orlop_credentials::programs::Surroundings;
+use orlop_proto::v1;
+
+use crate::connection::Connection;
+use crate::failure::Failure;
+use crate::options::Options;
+use crate::output::Output;
+use crate::startup::Place;
+
+/// What every command has at hand.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The environment, read once.
+    pub(crate) environment: Environment,
+    /// By which name the program was called.
+    pub(crate) face: Face,
+    /// Where words and data go.
+    pub(crate) output: Output,
+    /// Where this user's things are.
+    pub(crate) paths: Paths,
+    /// When the command began, Unix seconds.
+    pub(crate) now: i64,
+    request_id: String,
+    connection: Option<Connection>,
+    no_cache: bool,
+}
+
+impl Context {
+    /// Makes the context of a command.
+    pub(crate) fn new(environment: Environment, face: Face, output: Output, now: i64) -> Self {
+        let request_id = format!("{now:x}-{:x}", std::process::id());
+        let paths = Paths::of(&environment, face, rustix::process::geteuid().as_raw());
+        Self {
+            environment,
+            face,
+            output,
+            paths,
+            now,
+            request_id,
+            connection: None,
+            no_cache: false,
+        }
+    }
+
+    /// What is sent with each request.
+    pub(crate) fn sent(&self) -> v1::Context {
+        use std::os::unix::ffi::OsStrExt as _;
+        let environment = self.paths.environment();
+        let sent = environment.sent().into_iter().chain(environment.sent_to_helpers());
+        v1::Context {
+            variables: sent
+                .map(|(name, value)| v1::Variable {
+                    name: name.to_string_lossy().into_owned(),
+                    value: value.as_bytes().to_vec(),
+                })
+                .collect(),
+            face: match self.face {
+                Face::Orlop => v1::Face::Orlop.into(),
+                Face::Apptainer => v1::Face::Apptainer.into(),
+            },
+            request_id: self.request_id.clone(),
+        }
+    }
+
+    /// The environment of credential helpers that this process starts.
+    pub(crate) fn around_helpers(&self) -> Surroundings {
+        let variables = self.environment.iter();
+        Surroundings::of(variables.map(|(name, value)| (name.to_owned(), value.to_owned())))
+    }
+
+    /// The list file that `--config` names, made absolute for the daemon; empty for the default.
+    pub(crate) fn list_file(&self, options: &Options) -> String {
+        let path = options.path("config").map(absolute);
+        path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// Uses no cache for this command: a private daemon keeps what it needs as long as it lives.
+    pub(crate) fn without_cache(&mut self) {
+        self.no_cache = true;
+    }
+
+    /// The cache's directory; none when it is switched off or nowhere.
+    pub(crate) fn cache(&self) -> Option<PathBuf> {
+        if self.no_cache { None } else { self.paths.cache().ok().map(|cache| cache.path) }
+    }
+
+    /// The daemon's socket, in a directory of this user alone; none when there is no such place.
+    pub(crate) fn socket(&mut self) -> Option<PathBuf> {
+        let cache = self.paths.cache().ok()?;
+        match self.paths.socket(&cache).prepare(self.paths.uid()) {
+            Ok(found) => {
+                for warning in &found.warnings {
+                    self.output.warning(warning);
+                }
+                Some(found.path)
+            }
+            Err(none) => {
+                let why = none.reasons.join("; ");
+                self.output.warning(&format!("Using a daemon for this command alone: {why}"));
+                None
+            }
+        }
+    }
+
+    /// Where the daemon is, or would be.
+    pub(crate) fn place(&mut self) -> Place {
+        let socket = if self.no_cache { None } else { self.socket() };
+        let cache = if self.no_cache { None } else { self.paths.cache().ok() };
+        Place {
+            socket: socket.map(|path| absolute(&path)),
+            log: cache.as_ref().and_then(|cache| self.paths.log(cache).ok()),
+            program: daemon_program(&self.environment),
+            idle_exit: self.environment.raw("ORLOP_IDLE_EXIT").map(OsString::from),
+            log_filter: self.environment.get(env::LOG).map(OsString::from),
+            cache: cache.map(|cache| cache.path),
+        }
+    }
+
+    /// The daemon, found or started.
+    ///
+    /// # Errors
+    /// DAEMON_UNAVAILABLE.
+    pub(crate) fn daemon(&mut self) -> Result<&Connection, Failure> {
+        if self.connection.is_none() {
+            let place = self.place();
+            self.connection = Some(Connection::open(&place)?);
+        }
+        // Set in the line before.
+        self.connection.as_ref().ok_or_else(|| Failure::new(v1::Kind::Internal, "no connection"))
+    }
+
+    /// The daemon and the output, side by side.
+    ///
+    /// # Errors
+    /// DAEMON_UNAVAILABLE.
+    pub(crate) fn daemon_and_output(&mut self) -> Result<(&Connection, &mut Output), Failure> {
+        self.daemon()?;
+        let connection = self.connection.as_ref();
+        connection
+            .map(|connection| (connection, &mut self.output))
+            .ok_or_else(|| Failure::new(v1::Kind::Internal, "no connection"))
+    }
+
+    /// Ends the connection, so that no thread and no socket is left.
+    pub(crate) fn hang_up(&mut self) {
+        self.connection = None;
+    }
+}
+
+/// A path that means the same in a process with another working directory.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// `ORLOP_DAEMON`, else `orlopd` beside this program.
+fn daemon_program(environment: &Environment) -> PathBuf {
+    if let Some(named) = environment.raw("ORLOP_DAEMON").filter(|named| !named.is_empty()) {
+        return PathBuf::from(named);
+    }
+    let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    own.with_file_name("orlopd")
+}

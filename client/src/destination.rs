@@ -1,0 +1,167 @@
+//! Where `pull` writes: the name, and whether it may be taken.
+//!
+//! Contract, section 4.3: `--name` before the positional output, before the name made of the
+//! reference; `--dir` goes before it. All is checked before anything is asked of a registry; the
+//! file itself is written beside its name and renamed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use orlop_oci::Reference;
+use orlop_proto::v1::Kind;
+use orlop_publish::{Draft, Mode};
+
+use crate::failure::Failure;
+
+/// Permissions of an image file, less the umask.
+const MODE: u32 = 0o777;
+
+/// An output file that may be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Destination {
+    path: PathBuf,
+    replaces: bool,
+}
+
+impl Destination {
+    /// Puts name and directory together and looks whether they can be used.
+    ///
+    /// # Errors
+    /// FILE_FAILED: the file is there and `force` is off, or its directory is missing or cannot be
+    /// written.
+    pub(crate) fn check(
+        name: &Path,
+        directory: Option<&Path>,
+        force: bool,
+    ) -> Result<Self, Failure> {
+        let path = match directory {
+            Some(directory) => directory.join(name.strip_prefix("/").unwrap_or(name)),
+            None => name.to_owned(),
+        };
+        let found = std::fs::symlink_metadata(&path);
+        match &found {
+            Ok(_) if !force => {
+                let message = format!(
+                    "Image file already exists: \"{}\" - will not overwrite",
+                    path.display()
+                );
+                return Err(
+                    Failure::new(Kind::FileFailed, message).hint("use --force to overwrite it")
+                );
+            }
+            Ok(found) if found.is_dir() => {
+                return Err(Failure::new(
+                    Kind::FileFailed,
+                    format!("{} is a directory", path.display()),
+                ));
+            }
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::file("write", &path, cause));
+            }
+            _ => {}
+        }
+        let parent = parent(&path);
+        let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        rustix::fs::access(parent, writable)
+            .map_err(|cause| Failure::file("write in", parent, &cause.into()))?;
+        if !parent.is_dir() {
+            let cause = io::Error::from(io::ErrorKind::NotADirectory);
+            return Err(Failure::file("write in", parent, &cause));
+        }
+        Ok(Self { path, replaces: force })
+    }
+
+    /// The path as it will be.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Begins the file, invisible beside its name.
+    ///
+    /// # Errors
+    /// DISK_FULL, FILE_FAILED.
+    pub(crate) fn draft(&self) -> Result<Draft, Failure> {
+        Ok(Draft::beside(&self.path, Mode::Masked(MODE))?)
+    }
+
+    /// Makes the file visible under its name.
+    ///
+    /// # Errors
+    /// FILE_FAILED when the name was taken meanwhile; DISK_FULL.
+    pub(crate) fn publish(&self, draft: Draft) -> Result<(), Failure> {
+        if self.replaces {
+            draft.replace()?
+        } else {
+            draft.publish_new()?
+        };
+        Ok(())
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The name a pulled image gets when none is given.
+pub(crate) fn default_name(reference: &Reference) -> PathBuf {
+    let name = reference.path().rsplit('/').next().unwrap_or_default();
+    PathBuf::from(match (reference.tag(), reference.digest()) {
+        (Some(tag), _) => format!("{name}_{tag}.sif"),
+        (None, Some(digest)) => {
+            format!("{name}@{}_{}.sif", digest.algorithm().name(), digest.hex())
+        }
+        (None, None) => format!("{name}_latest.sif"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_comes_from_path_and_tag() {
+        let digest = "35fa".repeat(16);
+        for (reference, name) in [
+            ("alpine", "alpine_latest.sif".to_owned()),
+            ("ghcr.io/org/app:1.2", "app_1.2.sif".to_owned()),
+            (&format!("h:5000/t/full@sha256:{digest}"), format!("full@sha256_{digest}.sif")),
+            (&format!("h/t/full:1@sha256:{digest}"), "full_1.sif".to_owned()),
+        ] {
+            let found = default_name(&Reference::parse(reference).unwrap());
+            assert_eq!(found, PathBuf::from(name), "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_directory_goes_before_an_absolute_name_too() {
+        let top = tempfile::tempdir().unwrap();
+        std::fs::create_dir(top.path().join("tmp")).unwrap();
+        let found = Destination::check(Path::new("/tmp/a.sif"), Some(top.path()), false).unwrap();
+        assert_eq!(found.path(), top.path().join("tmp/a.sif"));
+    }
+
+    #[test]
+    fn what_is_there_stays_without_force_even_a_dangling_link() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("a.sif");
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        let refused = Destination::check(&path, None, false).unwrap_err();
+        assert!(refused.text().contains("Image file already exists: \""), "{}", refused.text());
+        let forced = Destination::check(&path, None, true).unwrap();
+        let mut draft = forced.draft().unwrap();
+        io::Write::write_all(&mut draft, b"x").unwrap();
+        forced.publish(draft).unwrap();
+        assert!(!path.is_symlink());
+        let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o100, 0o100);
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let refused = Destination::check(Path::new("/nowhere/a.sif"), None, false).unwrap_err();
+        assert!(refused.text().contains("cannot write in /nowhere"), "{}", refused.text());
+    }
+}

@@ -1,0 +1,284 @@
+//! Failures: every error that reaches a user, as one value.
+//!
+//! Errors of the crates that the client calls become one here, and so does what the daemon sends in
+//! the details of a gRPC status. The text is the beginning that scripts know
+//! (`While making image from oci registry`), the kind's first words, the fact, its causes.
+//!
+//! Not here: first words, hints, exit statuses ([`crate::words`]); printing ([`crate::output`]).
+
+use std::error::Error as StdError;
+
+use orlop_proto::v1::{self, Kind};
+use tonic::{Code, Status};
+
+use crate::words::words;
+
+/// What could not be done, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    kind: Kind,
+    before: String,
+    message: String,
+    causes: Vec<String>,
+    hints: Vec<String>,
+    exit: Option<u8>,
+}
+
+impl Failure {
+    /// A failure of a kind; the message is a fact, one sentence without advice.
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            before: String::new(),
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+            exit: None,
+        }
+    }
+
+    /// A failure of a kind from an error and the chain of its causes.
+    pub(crate) fn caused(kind: Kind, error: &(dyn StdError + 'static)) -> Self {
+        let mut failure = Self::new(kind, error.to_string());
+        failure.causes = causes(error);
+        failure
+    }
+
+    /// A local file that could not be used: what was being done to which path.
+    pub(crate) fn file(doing: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
+        use std::io::ErrorKind as E;
+        let full = matches!(cause.kind(), E::StorageFull | E::QuotaExceeded | E::FileTooLarge);
+        let kind = if full { Kind::DiskFull } else { Kind::FileFailed };
+        let mut failure = Self::new(kind, format!("cannot {doing} {}", path.display()));
+        failure.causes.push(system_words(cause));
+        failure
+    }
+
+    /// The end of a command that a signal stopped: nothing is printed.
+    pub(crate) fn cancelled(signal: i32) -> Self {
+        let mut failure = Self::new(Kind::Cancelled, "");
+        failure.exit = Some(u8::try_from(128 + signal).unwrap_or(u8::MAX));
+        failure
+    }
+
+    /// Puts words before the text: what was being done when it happened.
+    #[must_use]
+    pub(crate) fn within(mut self, before: impl Into<String>) -> Self {
+        let before = before.into();
+        self.before =
+            if self.before.is_empty() { before } else { format!("{before}: {}", self.before) };
+        self
+    }
+
+    /// Adds a hint that fits this case better than its kind's.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds a cause.
+    #[must_use]
+    pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
+    }
+
+    /// Ends the command with another status than the kind's.
+    #[must_use]
+    pub(crate) const fn with_exit(mut self, exit: u8) -> Self {
+        self.exit = Some(exit);
+        self
+    }
+
+    /// What kind of failure it is.
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The fact, without what is put before and after it.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The exit status of the command.
+    pub(crate) fn exit(&self) -> u8 {
+        self.exit.unwrap_or(words(self.kind).exit)
+    }
+
+    /// True when there is nothing to say: the user ended it.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.kind == Kind::Cancelled
+    }
+
+    /// The whole text, one line.
+    pub(crate) fn text(&self) -> String {
+        let heading = words(self.kind).heading;
+        let mut parts = Vec::new();
+        if !self.before.is_empty() {
+            parts.push(self.before.clone());
+        }
+        if heading.is_empty() || self.message.contains(heading.trim_end_matches(':')) {
+            parts.push(self.message.clone());
+        } else {
+            let blank = if heading.ends_with(':') { " " } else { ": " };
+            parts.push(format!("{heading}{blank}{}", self.message));
+        }
+        for cause in &self.causes {
+            // Libraries repeat themselves: a cause that has been said already adds nothing.
+            if !parts.last().is_some_and(|last| last.ends_with(cause.as_str())) {
+                parts.push(cause.clone());
+            }
+        }
+        parts.retain(|part| !part.is_empty());
+        parts.join(": ")
+    }
+
+    /// What the user can do, best first.
+    pub(crate) fn hints(&self) -> Vec<String> {
+        let general = words(self.kind).hint;
+        let mut hints = self.hints.clone();
+        if hints.is_empty() && !general.is_empty() {
+            hints.push(general.to_owned());
+        }
+        hints
+    }
+
+    /// Replaces a word that stands for the registry in hints.
+    #[must_use]
+    pub(crate) fn about_host(mut self, host: &str) -> Self {
+        self.hints = self.hints().iter().map(|hint| hint.replace("HOST", host)).collect();
+        self
+    }
+
+    /// True when the daemon or the way to it broke, so that another daemon may do it.
+    pub(crate) fn is_lost_daemon(&self) -> bool {
+        self.kind == Kind::DaemonUnavailable
+    }
+}
+
+fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = match cause.downcast_ref::<std::io::Error>() {
+            Some(error) => system_words(error),
+            None => cause.to_string(),
+        };
+        if found.last() != Some(&text) {
+            found.push(text);
+        }
+        next = cause.source();
+    }
+    found
+}
+
+/// The operating system's words in the form that C programs print: no capital, no number.
+pub(crate) fn system_words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) if error.raw_os_error().is_some() => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// One entry of a status's details, as `google.rpc.Status` has it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Details {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+impl From<v1::Failure> for Failure {
+    fn from(sent: v1::Failure) -> Self {
+        let mut failure = Self::new(sent.kind(), sent.message);
+        failure.causes = sent.causes;
+        failure.hints = sent.hints;
+        failure
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        use prost::Message as _;
+        let details = Details::decode(status.details()).unwrap_or_default();
+        let sent = details.details.iter().find(|any| any.type_url.ends_with("orlop.v1.Failure"));
+        if let Some(sent) = sent.and_then(|any| v1::Failure::decode(any.value.as_slice()).ok()) {
+            return sent.into();
+        }
+        let kind = match status.code() {
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => {
+                Kind::DaemonUnavailable
+            }
+            Code::Unimplemented => Kind::Unsupported,
+            _ => Kind::Internal,
+        };
+        let mut failure = Self::new(kind, status.message());
+        failure.causes = causes(&status);
+        failure
+    }
+}
+
+impl From<orlop_publish::PublishError> for Failure {
+    fn from(error: orlop_publish::PublishError) -> Self {
+        use orlop_publish::PublishError as E;
+        let kind = match &error {
+            E::NotTheBytes { .. } => Kind::CacheDamaged,
+            E::Exists { target } => {
+                return Self::new(
+                    Kind::FileFailed,
+                    format!(
+                        "Image file already exists: \"{}\" - will not overwrite",
+                        target.display()
+                    ),
+                );
+            }
+            error if error.is_disk_full() => Kind::DiskFull,
+            E::Disk { .. } => Kind::FileFailed,
+        };
+        Self::caused(kind, &error)
+    }
+}
+
+impl From<orlop_credentials::Error> for Failure {
+    fn from(error: orlop_credentials::Error) -> Self {
+        use orlop_credentials::Error as E;
+        let kind = match &error {
+            E::Helper { .. } => Kind::HelperFailed,
+            E::Unusable { .. } => Kind::UsageInvalid,
+            E::Publish { cause, .. } if cause.is_disk_full() => Kind::DiskFull,
+            E::Disk { .. } | E::Publish { .. } => Kind::FileFailed,
+            E::Invalid { .. }
+            | E::TooLarge { .. }
+            | E::NotAFile { .. }
+            | E::NotOurs { .. }
+            | E::Locked { .. } => Kind::CredentialFileInvalid,
+        };
+        let failure = Self::caused(kind, &error).with_exit(255);
+        match error {
+            E::Locked { .. } => failure.hint("wait for the other process, or end it"),
+            E::NotOurs { .. } => failure.hint("name a file of your own"),
+            _ => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Asking the user: on the terminal, never on stdin or stdout, which belong to pipes.
+
+use std::io::{self, Read as _, Write as _};
+
+use orlop_proto::v1::Kind;
+
+use crate::failure::Failure;
+
+/// Most bytes that are read for a secret.
+const SECRET_BYTES: u64 = 1 << 20;
+
+/// Asks for a secret on the terminal, without echo.
+///
+/// # Errors
+/// When there is no terminal.
+pub(crate) fn secret(words: &str) -> Result<String, Failure> {
+    rpassword::prompt_password(words).map_err(|cause| {
+        let missing = "a password is required, and there is no terminal to ask for it";
+        match cause.kind() {
+            io::ErrorKind::Interrupted => Failure::cancelled(2),
+            _ => Failure::new(Kind::SettingsInvalid, missing).hint("give it with --password-stdin"),
+        }
+    })
+}
+
+/// Reads a secret from stdin to its end; one newline at the end is cut.
+///
+/// # Errors
+/// When stdin cannot be read, or is no text.
+pub(crate) fn from_stdin() -> Result<String, Failure> {
+    let mut secret = String::new();
+    io::stdin().lock().take(SECRET_BYTES).read_to_string(&mut secret).map_err(|cause| {
+        Failure::new(Kind::FileFailed, "cannot read the password from stdin")
+            .because(crate::failure::system_words(&cause))
+    })?;
+    Ok(cut(&secret).to_owned())
+}
+
+fn cut(secret: &str) -> &str {
+    let secret = secret.strip_suffix('\n').unwrap_or(secret);
+    secret.strip_suffix('\r').unwrap_or(secret)
+}
+
+/// Asks for a word on the terminal.
+///
+/// # Errors
+/// When there is no terminal.
+pub(crate) fn line(words: &str) -> Result<String, Failure> {
+    let ask = || -> io::Result<String> {
+        let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty")?;
+        terminal.write_all(words.as_bytes())?;
+        let mut line = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(terminal), &mut line)?;
+        Ok(line.trim().to_owned())
+    };
+    ask().map_err(|_| {
+        Failure::new(
+            Kind::SettingsInvalid,
+            "a user name is required, and there is no terminal to ask for it",
+        )
+        .hint("give it with --docker-username and --docker-password")
+    })
+}
+
+/// Asks a question on the terminal; `None` when there is nobody to answer.
+pub(crate) fn ask(question: &str) -> Option<String> {
+    let mut out = io::stdout().lock();
+    drop(out.write_all(question.as_bytes()).and_then(|()| out.flush()));
+    let mut line = String::new();
+    match io::stdin().read_line(&mut line) {
+        Ok(0) | Err(_) => None,
+        Ok(_) => Some(line.trim().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn one_line_end_is_cut_and_no_more() {
+        assert_eq!(super::cut("a b\r\n"), "a b");
+        assert_eq!(super::cut("a\n\n"), "a\n");
+        assert_eq!(super::cut(""), "");
+    }
+}

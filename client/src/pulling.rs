@@ -1,0 +1,230 @@
+//! A pull as the client sees it: asks, shows the events, opens what came of it.
+//!
+//! Files of the cache are opened read-only and leased (a shared lock) before anything relies on
+//! them; if the collector was faster the pull is asked for once more.
+//!
+//! Not here: fetching and converting (the daemon); the output file ([`crate::destination`]).
+
+use std::fs::File;
+use std::io;
+
+use orlop_image::{Recipe, VirtualSif, assemble};
+use orlop_proto::v1::images_client::ImagesClient;
+use orlop_proto::v1::pull_done::Image;
+use orlop_proto::v1::{Kind, PullDone, PullEvent, PullRequest, RecipeImage, SifImage, pull_event};
+
+use crate::context::Context;
+use crate::destination::Destination;
+use crate::failure::Failure;
+use crate::progress::Progress;
+
+/// How often a pull is asked for again when its files went away or the daemon died.
+const TRIES: u32 = 2;
+
+/// An image in the cache, leased as long as this lives.
+#[derive(Debug)]
+pub(crate) enum Pulled {
+    /// A converted image.
+    Recipe { recipe: Box<Recipe>, key: String, segments: Vec<File>, lease: File },
+    /// A SIF as it was pushed.
+    Sif { file: File, digest: String, size: u64 },
+}
+
+/// Brings an image into the cache and opens it.
+///
+/// # Errors
+/// What the daemon says; CANCELLED.
+pub(crate) fn pull(request: &PullRequest, context: &mut Context) -> Result<Pulled, Failure> {
+    let mut tries = 1;
+    loop {
+        let done = match ask(request, context) {
+            // The daemon died under this pull: another goes on where it stopped.
+            Err(failure) if failure.is_lost_daemon() && tries < TRIES => {
+                context.hang_up();
+                tries += 1;
+                continue;
+            }
+            done => done?,
+        };
+        match open(done) {
+            Ok(pulled) => return Ok(pulled),
+            Err(Opening::Gone(_)) if tries < TRIES => tries += 1,
+            Err(Opening::Gone(failure) | Opening::Failed(failure)) => return Err(failure),
+        }
+    }
+}
+
+fn ask(request: &PullRequest, context: &mut Context) -> Result<PullDone, Failure> {
+    context.daemon()?;
+    let mut progress = Progress::new(&context.output, &request.uri);
+    let (daemon, output) = context.daemon_and_output()?;
+    let done = daemon.run(async |channel| {
+        let mut events = ImagesClient::new(channel).pull(request.clone()).await?.into_inner();
+        while let Some(PullEvent { event }) = events.message().await? {
+            match event {
+                Some(pull_event::Event::Done(done)) => return Ok(done),
+                Some(event) => progress.show(&event, output),
+                None => {}
+            }
+        }
+        Err(Failure::new(Kind::Internal, "the daemon ended the pull without a result"))
+    });
+    progress.end();
+    let done = done?;
+    progress.settle(done.cached, output);
+    Ok(done)
+}
+
+/// Why what the daemon named cannot be opened.
+enum Opening {
+    /// It was collected in between.
+    Gone(Failure),
+    /// Another reason.
+    Failed(Failure),
+}
+
+fn open(done: PullDone) -> Result<Pulled, Opening> {
+    match done.image {
+        Some(Image::Recipe(image)) => open_recipe(image),
+        Some(Image::Sif(SifImage { digest, path, size })) => {
+            Ok(Pulled::Sif { file: lease(&path)?, digest, size })
+        }
+        None => Err(Opening::Failed(Failure::new(Kind::Internal, "the daemon named no image"))),
+    }
+}
+
+fn open_recipe(image: RecipeImage) -> Result<Pulled, Opening> {
+    let lease_of_recipe = lease(&image.path)?;
+    let segments = image.segments.iter().map(|path| lease(path)).collect::<Result<_, _>>()?;
+    let damaged = |cause: &(dyn std::error::Error + 'static)| {
+        Opening::Failed(Failure::caused(Kind::CacheDamaged, cause))
+    };
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut &lease_of_recipe, &mut bytes).map_err(|cause| damaged(&cause))?;
+    let recipe = Recipe::from_bytes(&bytes).map_err(|cause| damaged(&cause))?;
+    Ok(Pulled::Recipe {
+        recipe: Box::new(recipe),
+        key: image.key,
+        segments,
+        lease: lease_of_recipe,
+    })
+}
+
+/// Opens a file of the cache and takes a shared lock on it, which keeps the collector off.
+fn lease(path: &str) -> Result<File, Opening> {
+    let file = File::open(path).map_err(|cause| {
+        let failure = Failure::file("read", path.as_ref(), &cause);
+        if cause.kind() == io::ErrorKind::NotFound {
+            Opening::Gone(failure)
+        } else {
+            Opening::Failed(failure)
+        }
+    })?;
+    // Where locks do not work nothing rests on them: an unlinked file stays readable.
+    let _ = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared);
+    Ok(file)
+}
+
+impl Pulled {
+    /// Writes the image as a SIF file.
+    ///
+    /// # Errors
+    /// DISK_FULL with the bytes needed, FILE_FAILED, CACHE_DAMAGED, CANCELLED.
+    pub(crate) fn write(
+        &self,
+        destination: &Destination,
+        context: &mut Context,
+    ) -> Result<(), Failure> {
+        let draft = destination.draft()?;
+        let signal = crate::interrupt::Flag::watch();
+        let mut progress = Progress::writing(&context.output, self.size());
+        let stop = || signal.raised().is_some();
+        let written = match self {
+            Self::Recipe { recipe, segments, .. } => assemble(
+                recipe,
+                segments,
+                draft.file(),
+                &mut |bytes| progress.written(bytes),
+                &stop,
+            )
+            .map_err(|error| assembly_failure(&error, destination, self.size())),
+            Self::Sif { file, size, .. } => copy(file, draft.file(), *size, &mut progress, &stop)
+                .map_err(|cause| {
+                    Failure::file("write", destination.path(), &cause)
+                        .because(format!("{size} bytes are needed"))
+                }),
+        };
+        progress.end();
+        if let Some(signal) = signal.raised() {
+            return Err(Failure::cancelled(signal));
+        }
+        written?;
+        destination.publish(draft)
+    }
+
+    /// Bytes of the SIF.
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Recipe { recipe, .. } => recipe.sif_size(),
+            Self::Sif { size, .. } => *size,
+        }
+    }
+
+    /// Says what the merge noticed.
+    pub(crate) fn warnings(&self) -> &[String] {
+        match self {
+            Self::Recipe { recipe, .. } => recipe.warnings(),
+            Self::Sif { .. } => &[],
+        }
+    }
+}
+
+fn assembly_failure(error: &orlop_image::Error, destination: &Destination, size: u64) -> Failure {
+    match error {
+        orlop_image::Error::Disk { cause, .. } => Failure::file("write", destination.path(), cause)
+            .because(format!("{size} bytes are needed")),
+        other => Failure::caused(Kind::CacheDamaged, other),
+    }
+}
+
+fn copy(
+    from: &File,
+    to: &File,
+    size: u64,
+    progress: &mut Progress,
+    stop: &dyn Fn() -> bool,
+) -> io::Result<()> {
+    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    const PIECE: usize = 8 << 20;
+    let mut done = 0_u64;
+    let mut buffer = Vec::new();
+    while done < size {
+        if stop() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let left = usize::try_from(size - done).unwrap_or(PIECE).min(PIECE);
+        let (mut read_at, mut write_at) = (done, done);
+        let copied =
+            rustix::fs::copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), left);
+        let count = match copied {
+            Ok(count) if count > 0 => count as u64,
+            _ => {
+                use std::os::unix::fs::FileExt as _;
+                buffer.resize(left, 0);
+                from.read_exact_at(&mut buffer, done)?;
+                to.write_all_at(&buffer, done)?;
+                left as u64
+            }
+        };
+        done += count;
+        progress.written(done);
+    }
+    Ok(())
+}
+
+/// Makes a recipe readable as the SIF that it stands for.
+pub(crate) fn virtual_sif(recipe: Recipe, segments: Vec<File>) -> Result<VirtualSif, Failure> {
+    VirtualSif::new(recipe, segments).map_err(|error| Failure::caused(Kind::CacheDamaged, &error))
+}

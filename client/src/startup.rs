@@ -1,0 +1,215 @@
+//! Getting a daemon: connect to the one that listens, or start one.
+//!
+//! Starting happens under the lock `<socket>.lock`, so that any number of clients at once get one
+//! daemon; the daemon writes one byte on an inherited pipe when it listens, and a stale socket is
+//! replaced by it. Where no place for a socket can be had, a private daemon serves this one
+//! command over a socketpair. Source: design notes, section 2; reliability rows S47 to S53.
+//!
+//! Not here: calls ([`crate::connection`]); where the socket lies (`orlop-config`).
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use orlop_proto::v1::Kind;
+
+use crate::failure::Failure;
+
+/// What a daemon is started with, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The socket, absolute; none: a private daemon.
+    pub(crate) socket: Option<PathBuf>,
+    /// The cache; none: a cache that goes with the daemon.
+    pub(crate) cache: Option<PathBuf>,
+    /// Where the daemon's log goes.
+    pub(crate) log: Option<PathBuf>,
+    /// The daemon's program.
+    pub(crate) program: PathBuf,
+    /// Seconds after which an idle daemon ends, when the user set any.
+    pub(crate) idle_exit: Option<OsString>,
+    /// Filter of the daemon's log lines, when the user set any.
+    pub(crate) log_filter: Option<OsString>,
+}
+
+/// A connection to a daemon.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// The connection.
+    pub(crate) stream: UnixStream,
+    /// The daemon itself, when it is this command's own.
+    pub(crate) private: Option<Child>,
+}
+
+impl Place {
+    /// Directory and name of the socket.
+    fn parts(&self) -> Option<(&Path, &OsStr)> {
+        let socket = self.socket.as_ref()?;
+        Some((socket.parent()?, socket.file_name()?))
+    }
+
+    /// Connects to a daemon that listens, without starting one.
+    ///
+    /// # Errors
+    /// DAEMON_UNAVAILABLE when another user serves there.
+    pub(crate) fn running(&self) -> Result<Option<Link>, Failure> {
+        let Some((directory, name)) = self.parts() else { return Ok(None) };
+        let Ok(open) = open_directory(directory) else { return Ok(None) };
+        let stream = connect(&short(&open, name));
+        stream.map(|stream| checked(stream, directory)).transpose()
+    }
+
+    /// Connects to a daemon; starts one when there is none.
+    ///
+    /// # Errors
+    /// DAEMON_UNAVAILABLE: it could not be started, or another user serves there.
+    pub(crate) fn reach(&self) -> Result<Link, Failure> {
+        if let Some(link) = self.running()? {
+            return Ok(link);
+        }
+        let Some((directory, name)) = self.parts() else { return self.private() };
+        let failed = |doing: &str, cause: &io::Error| {
+            Failure::new(Kind::DaemonUnavailable, format!("cannot {doing} {}", directory.display()))
+                .because(crate::failure::system_words(cause))
+        };
+        let open = open_directory(directory).map_err(|cause| failed("open", &cause))?;
+        let mut lock_name = name.to_owned();
+        lock_name.push(".lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(short(&open, &lock_name))
+            .map_err(|cause| failed("lock", &cause))?;
+        // Where locks do not work the daemons themselves sort out who serves.
+        let _ = rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive);
+        if let Some(link) = self.running()? {
+            return Ok(link);
+        }
+        self.start(&directory.join(name))?;
+        drop(lock);
+        self.running()?
+            .ok_or_else(|| self.unavailable("orlopd was started but does not answer on its socket"))
+    }
+
+    fn start(&self, socket: &Path) -> Result<(), Failure> {
+        let (mut ready, theirs) = io::pipe().map_err(|cause| self.not_started(&cause))?;
+        let theirs = OwnedFd::from(theirs);
+        let mut command = self.command();
+        command.arg("--socket").arg(socket);
+        command.arg("--ready-fd").arg(theirs.as_raw_fd().to_string());
+        let mut child = self.spawn(&mut command, theirs)?;
+        let mut byte = [0];
+        match ready.read(&mut byte) {
+            Ok(1) => Ok(()),
+            _ => {
+                let mut words = String::new();
+                if let Some(stderr) = &mut child.stderr {
+                    drop(stderr.read_to_string(&mut words));
+                }
+                drop(child.wait());
+                let words = words.trim().trim_start_matches("orlopd: ").to_owned();
+                let failure = self.unavailable("orlopd ended before it listened");
+                Err(if words.is_empty() { failure } else { failure.because(words) })
+            }
+        }
+    }
+
+    /// Starts a daemon for this command alone.
+    ///
+    /// # Errors
+    /// DAEMON_UNAVAILABLE.
+    pub(crate) fn private(&self) -> Result<Link, Failure> {
+        let (ours, theirs) = UnixStream::pair().map_err(|cause| self.not_started(&cause))?;
+        let theirs = OwnedFd::from(theirs);
+        let mut command = self.command();
+        command.arg("--private-fd").arg(theirs.as_raw_fd().to_string());
+        let child = self.spawn(&mut command, theirs)?;
+        Ok(Link { stream: ours, private: Some(child) })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        match &self.cache {
+            Some(cache) => command.arg("--cache").arg(cache),
+            None => command.arg("--no-cache"),
+        };
+        if let Some(log) = &self.log {
+            command.arg("--log").arg(log);
+        }
+        if let Some(seconds) = &self.idle_exit {
+            command.arg("--idle-exit").arg(seconds);
+        }
+        // Its environment decides nothing: what matters comes with each request.
+        command.env_clear().envs(self.log_filter.iter().map(|filter| ("ORLOP_LOG", filter)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+
+    fn spawn(&self, command: &mut Command, inherited: OwnedFd) -> Result<Child, Failure> {
+        command.process_group(0);
+        let cleared = clear_cloexec(inherited.as_fd());
+        cleared.map_err(|cause| self.not_started(&cause))?;
+        let child = command.spawn().map_err(|cause| self.not_started(&cause))?;
+        drop(inherited);
+        Ok(child)
+    }
+
+    fn not_started(&self, cause: &io::Error) -> Failure {
+        let program = self.program.display();
+        Failure::new(Kind::DaemonUnavailable, format!("cannot start {program}"))
+            .because(crate::failure::system_words(cause))
+            .hint("put orlopd beside orlop, or name it in ORLOP_DAEMON")
+    }
+
+    /// The daemon does not do its part.
+    pub(crate) fn unavailable(&self, message: &str) -> Failure {
+        let failure = Failure::new(Kind::DaemonUnavailable, message);
+        match &self.log {
+            Some(log) => failure.hint(format!("its log is {}", log.display())),
+            None => failure,
+        }
+    }
+}
+
+fn open_directory(directory: &Path) -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(directory, flags, Mode::empty())?)
+}
+
+/// A path below a directory that is open: fits a socket address however long the directory's is.
+fn short(directory: &OwnedFd, name: &OsStr) -> PathBuf {
+    let mut path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    path.push(name);
+    path
+}
+
+fn connect(path: &Path) -> Option<UnixStream> {
+    UnixStream::connect(path).ok()
+}
+
+/// Says nothing to a daemon that another user runs.
+fn checked(stream: UnixStream, directory: &Path) -> Result<Link, Failure> {
+    let peer = rustix::net::sockopt::socket_peercred(&stream).ok().map(|peer| peer.uid.as_raw());
+    let own = rustix::process::geteuid().as_raw();
+    if peer == Some(own) {
+        return Ok(Link { stream, private: None });
+    }
+    let who = peer.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}"));
+    let message = format!("the socket in {} is served by {who}", directory.display());
+    Err(Failure::new(Kind::DaemonUnavailable, message)
+        .hint("remove the socket, or name another directory with ORLOP_SOCKET"))
+}
+
+fn clear_cloexec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?)
+}
