@@ -8,6 +8,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+#[cfg(test)]
+mod tests;
+
 /// Deepest nesting of arrays and objects that is read.
 pub const DEPTH_MAX: usize = 128;
 

@@ -16,6 +16,9 @@ mod fields;
 
 pub(crate) use fields::Fields;
 
+#[cfg(test)]
+mod tests;
+
 /// An index or a manifest.
 #[expect(clippy::large_enum_variant, reason = "one is alive at a time, and moved a few times")]
 #[derive(Clone, Debug, PartialEq, Eq)]

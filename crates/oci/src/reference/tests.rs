@@ -37,7 +37,8 @@ proptest! {
     #[test]
     fn parsing_what_was_printed_gives_the_same(
         host in "([a-z]{1,8}\\.[a-z]{2,3}(:[0-9]{1,5})?/)?",
-        path in "[a-z0-9]{1,6}((\\.|_|__|-{1,3}|/)[a-z0-9]{1,6}){0,3}",
+        // A dot before the first slash would make a host of it.
+        path in "[a-z0-9]{1,6}(/[a-z0-9]{1,6}((\\.|_|__|-{1,3}|/)[a-z0-9]{1,6}){0,3})?",
         tag in "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,20})?",
     ) {
         let text = format!("{host}{path}{tag}");

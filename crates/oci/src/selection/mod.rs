@@ -9,6 +9,9 @@ use crate::descriptor::Descriptor;
 use crate::manifest::Index;
 use crate::platform::Platform;
 
+#[cfg(test)]
+mod tests;
+
 /// Most platforms that an error lists.
 const OFFERED_MAX: usize = 20;
 
