@@ -4,13 +4,14 @@
 //! [ARG...]`; `-` to unpack into: not at all.
 //!
 //! The first line it prints is how the holder came to be and the microseconds it took. Verbs:
-//! `tree` prints every file, `cat` one, `hold` waits for the end of standard input, `exec` becomes
-//! a program of the image.
+//! `tree` prints every file, `cat` one, `hold` waits for the end of standard input, `linger`
+//! ends at once and leaves a child that does `cat` when it gets a line, `exec` becomes a program of
+//! the image.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, chroot};
+use std::os::unix::fs::chroot;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -20,6 +21,8 @@ use orlop_runtime::holder::{self, Image, Mapping, Options, Scope};
 use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, mount_change, move_mount};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+
+mod tree;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -77,7 +80,7 @@ fn run(arguments: Vec<OsString>) -> Outcome<()> {
     )?;
     out.flush()?;
     match verb.to_str().unwrap_or_default() {
-        "tree" => tree(Path::new("."), &mut out)?,
+        "tree" => tree::write(Path::new("."), &mut out)?,
         "cat" => {
             for path in rest {
                 std::io::copy(&mut File::open(path)?, &mut out)?;
@@ -85,6 +88,11 @@ fn run(arguments: Vec<OsString>) -> Outcome<()> {
         }
         "hold" => {
             std::io::stdin().read_to_end(&mut Vec::new())?;
+        }
+        "linger" => {
+            // The child is no user that the holder counts, but it has the mount.
+            let script = format!("read line && cat {}", rest.join(OsStr::new(" ")).display());
+            Command::new("/bin/sh").arg("-c").arg(script).spawn()?;
         }
         "exec" => {
             chroot(".")?;
@@ -109,53 +117,4 @@ fn enter(holder: &holder::Holder, mount_point: &Path) -> Outcome<()> {
     move_mount(&holder.mount, "", CWD, mount_point, flags)?;
     std::env::set_current_dir(mount_point)?;
     Ok(())
-}
-
-/// A line for each file: path, mode, owner, links, size, time, and a link's target or a hash.
-fn tree(directory: &Path, out: &mut impl std::io::Write) -> Outcome<()> {
-    let mut names = std::fs::read_dir(directory)?
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect::<Result<Vec<_>, _>>()?;
-    names.sort();
-    for name in names {
-        let path = directory.join(name);
-        let status = path.symlink_metadata()?;
-        let content = if status.is_symlink() {
-            format!("{:?}", path.read_link()?)
-        } else if status.is_file() {
-            format!("{:016x}", hash(&path)?)
-        } else {
-            String::new()
-        };
-        let links = if status.is_dir() { 0 } else { status.nlink() };
-        let size = if status.is_dir() { 0 } else { status.size() };
-        writeln!(
-            out,
-            "{path:?} {:o} {}:{} {links} {size} {} {content}",
-            status.mode(),
-            status.uid(),
-            status.gid(),
-            status.mtime(),
-        )?;
-        if status.is_dir() {
-            tree(&path, out)?;
-        }
-    }
-    Ok(())
-}
-
-/// FNV-1a over the file, read in odd pieces.
-fn hash(path: &Path) -> Outcome<u64> {
-    let mut file = File::open(path)?;
-    let mut buffer = vec![0; 100_003];
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(hash);
-        }
-        for byte in buffer.iter().take(count) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
 }

@@ -15,14 +15,14 @@ type Slot = Arc<OnceLock<Option<Bytes>>>;
 
 /// The blocks that are kept, by their offset in the squashfs.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     block_size: usize,
     slots: Mutex<Generations<u64, Slot>>,
 }
 
 impl Blocks {
     /// Keeps at most `limit` bytes of blocks of `block_size` bytes.
-    pub(super) fn new(block_size: usize, limit: usize) -> Self {
+    pub(crate) fn new(block_size: usize, limit: usize) -> Self {
         Self { block_size, slots: Mutex::new(Generations::new(limit)) }
     }
 
@@ -30,7 +30,7 @@ impl Blocks {
     ///
     /// # Errors
     /// The reader's. An error is not kept: the next request tries again.
-    pub(super) fn with<T>(
+    pub(crate) fn with<T>(
         &self,
         reader: &Reader,
         block: &Block,

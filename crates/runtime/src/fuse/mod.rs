@@ -26,6 +26,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen,
 };
 
+pub(crate) use blocks::Blocks;
 use filesystem::SquashfsFilesystem;
 
 /// The device.

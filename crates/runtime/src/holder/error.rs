@@ -36,7 +36,7 @@ pub enum Error {
         #[source]
         cause: io::Error,
     },
-    /// There is no usable `/dev/fuse`, and unpacking was not allowed.
+    /// FUSE cannot be used, and unpacking was not allowed.
     #[error("/dev/fuse cannot be used")]
     NoFuse {
         /// The system's error.

@@ -1,6 +1,7 @@
 //! The caller's side: join the holder of an image, or start one.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
@@ -14,7 +15,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use super::image::Source;
-use super::key::Key;
+use super::key::{Key, digest};
 use super::message::{Answer, Join, Parts, Start, Step, receive, send};
 use super::place::{Found, Place, is_gone};
 use super::{Error, Image, Scope};
@@ -80,8 +81,8 @@ pub struct Options {
     pub socket_directory: PathBuf,
     /// Who the caller is inside.
     pub mapping: Mapping,
-    /// `unpacked/` of the cache, made when missing: where the image is unpacked when there is no
-    /// `/dev/fuse`. None: [`Error::NoFuse`].
+    /// The cache, in whose `unpacked/` the image is unpacked when FUSE cannot be used. None:
+    /// [`Error::NoFuse`] then.
     pub unpack_into: Option<PathBuf>,
     /// How long a holder takes joins after its last user. 60 s.
     pub grace: Duration,
@@ -191,6 +192,8 @@ fn send_start(
 ) -> io::Result<()> {
     let pidfd = own_pidfd()?;
     let mut descriptors = vec![place.directory.as_fd(), listener.as_fd(), pidfd.as_fd()];
+    let cache = options.unpack_into.as_ref().map(File::open).transpose()?;
+    descriptors.extend(cache.as_ref().map(AsFd::as_fd));
     let parts = match &image.source {
         Source::File { file, offset, length } => {
             descriptors.push(file.as_fd());
@@ -205,7 +208,7 @@ fn send_start(
         socket: place.socket.clone(),
         mapping: options.mapping,
         grace_ms: u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX),
-        unpacked: None,
+        unpacked: cache.is_some().then(|| digest(&image.identity)),
         image: parts,
     };
     send(socket, &start, &descriptors)

@@ -1,7 +1,7 @@
 //! What a caller and a holder say to each other: JSON in `SEQPACKET` messages, and descriptors.
 //!
 //! ```text
-//! starter -> process: Start  + directory, listening socket, pidfd, [unpacked/], image's files
+//! starter -> process: Start  + directory, listening socket, pidfd, [cache], image's files
 //! joiner  -> holder:  Join   + pidfd
 //! holder  -> both:    Answer + user namespace, mount        (Ready alone has descriptors)
 //! ```
@@ -38,7 +38,7 @@ pub(super) struct Start {
     pub(super) mapping: Mapping,
     /// Milliseconds.
     pub(super) grace_ms: u64,
-    /// Name of the image in `unpacked/`, when it may be unpacked.
+    /// Name of the image in the cache's `unpacked/`, when it may be unpacked.
     pub(super) unpacked: Option<String>,
     pub(super) image: Parts,
 }
@@ -160,7 +160,7 @@ mod tests {
             |fd: &dyn std::os::fd::AsFd| rustix::fs::fstat(fd.as_fd()).expect("stat").st_ino;
         assert_eq!(inode(&descriptors[448]), inode(&file));
         assert_eq!(inode(&descriptors[449]), inode(&here));
-        drop(here);
+        drop((here, descriptors));
         let gone = receive::<Answer>(&there).expect_err("nobody there");
         assert_eq!(gone.kind(), std::io::ErrorKind::UnexpectedEof);
     }

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatvfs, openat};
 use rustix::mount::{
-    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change, move_mount,
-    open_tree, unmount,
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change,
+    mount_remount, move_mount, open_tree, unmount,
 };
 use rustix::thread::UnshareFlags;
 
@@ -45,6 +46,24 @@ fn write(path: &str, text: &str) -> io::Result<()> {
 pub(super) fn attach(mount: &OwnedFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     Ok(move_mount(mount, "", CWD, ".", flags)?)
+}
+
+/// Attaches a read-only, nosuid, nodev mount of a directory over the directory itself, and returns
+/// it. The path is relative to the current directory.
+///
+/// # Errors
+/// The system's.
+pub(super) fn attach_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, path, flags)?;
+    move_mount(&mount, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    let mut flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    // What another namespace locked must be kept.
+    if fstatvfs(&mount)?.f_flag.contains(StatVfsMountFlags::NOEXEC) {
+        flags |= MountFlags::NOEXEC;
+    }
+    mount_remount(path, flags, "")?;
+    Ok(mount)
 }
 
 /// A detached copy of a mount that [`attach`] attached.

@@ -5,8 +5,10 @@
 //! leaves its parent, so that a payload that takes the starter's place finds no child of ours.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +17,14 @@ use nix::unistd::ForkResult;
 use orlop_image::{Recipe, VirtualSif};
 use orlop_squashfs::{ReadAt, Reader, Window};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::message::{Answer, Parts, Start, Step, receive, send};
 use super::place::Place;
 use super::service::{Mount, Service};
 use super::{Mapping, namespace};
-use crate::fuse;
+use crate::{fuse, unpack};
 
 /// Until a starter that says nothing is given up.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -42,6 +45,10 @@ impl Failure {
 
     fn other(cause: impl Into<Box<dyn std::error::Error>>) -> Self {
         Self { step: Step::Other, cause: cause.into() }
+    }
+
+    fn system(errno: Errno) -> Self {
+        Self::other(io::Error::from(errno))
     }
 
     fn answer(&self) -> Answer {
@@ -107,53 +114,72 @@ fn close_inherited() -> io::Result<()> {
 
 fn hold(socket: OwnedFd) -> io::Result<()> {
     let (start, descriptors) = receive::<Start>(&socket)?;
-    match become_holder(&start, descriptors) {
+    match become_holder(&start, descriptors, &socket) {
         Err(failure) => {
             send(&socket, &failure.answer(), &[])?;
             Err(io::Error::other(failure.cause.to_string()))
         }
-        Ok((mut service, session)) => {
-            let user = service.starter.take();
-            service.answer(&socket, user)?;
-            drop(socket);
+        Ok((mut service, starter, session)) => {
             forget_standard_streams()?;
+            service.answer(&socket, Some(starter))?;
+            drop(socket);
             service.serve()?;
-            session.wait()
+            session.map_or(Ok(()), fuse::Session::wait)
         }
     }
 }
 
+/// The service, the starter's pidfd, and the session that may outlive the service.
+type Holding = (Service, OwnedFd, Option<fuse::Session>);
+
 fn become_holder(
     start: &Start,
     descriptors: Vec<OwnedFd>,
-) -> Result<(Service, fuse::Session), Failure> {
+    socket: &OwnedFd,
+) -> Result<Holding, Failure> {
     let mut descriptors = descriptors.into_iter();
     let mut next = || descriptors.next().ok_or_else(|| Failure::other("a descriptor is missing"));
     let (directory, listener, starter) = (next()?, next()?, next()?);
-    let unpacked = start.unpacked.as_ref().map(|_| next()).transpose()?;
-    drop(unpacked);
-    let files = descriptors.map(File::from).collect();
-    let reader = open_image(start.image, files)?;
+    let cache = start.unpacked.as_ref().map(|_| next()).transpose()?;
+    let reader = open_image(start.image, descriptors.map(File::from).collect())?;
 
     // The current directory is the one descriptor that follows into the new mount namespace.
-    rustix::process::fchdir(&directory).map_err(|errno| Failure::other(io::Error::from(errno)))?;
+    rustix::process::fchdir(cache.as_ref().unwrap_or(&directory)).map_err(Failure::system)?;
     let user_namespace =
         namespace::enter(start.mapping).map_err(Failure::new(Step::UserNamespace))?;
-    let device = fuse::open_device().map_err(Failure::new(Step::Fuse))?;
-    let mount = fuse::mount(&device).map_err(Failure::new(Step::Fuse))?;
-    namespace::attach(&mount).map_err(Failure::other)?;
-    rustix::process::chdir("/").map_err(|errno| Failure::other(io::Error::from(errno)))?;
-
-    let (ended, alive) =
-        pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Failure::other(io::Error::from(errno)))?;
-    let Mapping { inside_uid, inside_gid, .. } = start.mapping;
-    let options = fuse::Options::new(inside_uid, inside_gid);
-    let session =
-        fuse::Session::start(reader, device, &options, alive).map_err(Failure::new(Step::Fuse))?;
     let place = Place { directory, socket: start.socket.clone() };
-    let grace = Duration::from_millis(start.grace_ms);
-    let mount = Mount { user_namespace, mount, is_unpacked: false };
-    Ok((Service::new(place, listener, mount, ended, grace, starter), session))
+    let mut service = Service::new(place, listener, Duration::from_millis(start.grace_ms));
+    let fuse = fuse::open_device().and_then(|device| Ok((fuse::mount(&device)?, device)));
+    let session = match (fuse, cache.zip(start.unpacked.as_ref())) {
+        (Ok((mount, device)), _) => {
+            namespace::attach(&mount).map_err(Failure::other)?;
+            service.has(Mount { user_namespace, mount, lease: None });
+            Some(serve_image(&mut service, reader, device, start.mapping)?)
+        }
+        (Err(_), Some((cache, name))) => {
+            let lease = unpack::find_or_make(&cache, name, &reader, || service.work(socket))
+                .map_err(Failure::other)?;
+            let path = Path::new("unpacked").join(name);
+            let mount = namespace::attach_directory(&path).map_err(Failure::other)?;
+            service.has(Mount { user_namespace, mount, lease: Some(lease) });
+            None
+        }
+        (Err(cause), None) => return Err(Failure::new(Step::Fuse)(cause)),
+    };
+    rustix::process::chdir("/").map_err(Failure::system)?;
+    Ok((service, starter, session))
+}
+
+fn serve_image(
+    service: &mut Service,
+    reader: Reader,
+    device: OwnedFd,
+    mapping: Mapping,
+) -> Result<fuse::Session, Failure> {
+    let (ended, alive) = pipe_with(PipeFlags::CLOEXEC).map_err(Failure::system)?;
+    service.ends_with(ended);
+    let options = fuse::Options::new(mapping.inside_uid, mapping.inside_gid);
+    fuse::Session::start(reader, device, &options, alive).map_err(Failure::other)
 }
 
 /// Opens the squashfs.
@@ -170,8 +196,11 @@ fn open_image(parts: Parts, mut files: Vec<File>) -> Result<Reader, Failure> {
             }
             let segments = files.split_off(1);
             let mut bytes = Vec::new();
-            for mut recipe in files {
-                recipe.read_to_end(&mut bytes).map_err(Failure::other)?;
+            for recipe in files {
+                // By offset: the position is shared with whoever else has the file open.
+                let length = recipe.metadata().map_err(Failure::other)?.len();
+                bytes.resize(usize::try_from(length).map_err(Failure::other)?, 0);
+                recipe.read_exact_at(&mut bytes, 0).map_err(Failure::other)?;
             }
             let recipe = Recipe::from_bytes(&bytes).map_err(Failure::other)?;
             let sif = VirtualSif::new(recipe, segments).map_err(Failure::other)?;

@@ -13,55 +13,76 @@ use super::message::{Answer, Join, receive, send};
 use super::namespace;
 use super::place::{Place, SocketId};
 
+/// Between two messages that it is still at work.
+const WORKING: Duration = Duration::from_secs(1);
+
 /// What users get.
 #[derive(Debug)]
 pub(super) struct Mount {
     pub(super) user_namespace: OwnedFd,
     pub(super) mount: OwnedFd,
-    pub(super) is_unpacked: bool,
+    /// Of an unpacked image: keeps the directory in the cache.
+    pub(super) lease: Option<OwnedFd>,
 }
 
-/// A holder that holds.
+/// A holder's users, and who wants to be one.
 #[derive(Debug)]
 pub(super) struct Service {
     place: Place,
     id: Option<SocketId>,
     listener: OwnedFd,
-    mount: Mount,
-    /// Readable when the FUSE session ended.
-    ended: OwnedFd,
+    mount: Option<Mount>,
+    /// Readable when the FUSE session ended, where there is one.
+    ended: Option<OwnedFd>,
     grace: Duration,
-    /// The pidfd of who started this.
-    pub(super) starter: Option<OwnedFd>,
     /// The pidfds of the users that live.
     users: Vec<OwnedFd>,
     /// Callers that connected and said nothing yet.
     callers: Vec<OwnedFd>,
     /// When the last user ended, while there is none.
     unused_since: Option<Instant>,
+    /// When callers were last told to wait on.
+    told: Instant,
 }
 
 impl Service {
-    pub(super) fn new(
-        place: Place,
-        listener: OwnedFd,
-        mount: Mount,
-        ended: OwnedFd,
-        grace: Duration,
-        starter: OwnedFd,
-    ) -> Self {
+    pub(super) fn new(place: Place, listener: OwnedFd, grace: Duration) -> Self {
         let id = place.id();
+        let now = Instant::now();
         Self {
             place,
             id,
             listener,
-            mount,
-            ended,
+            mount: None,
+            ended: None,
             grace,
-            starter: Some(starter),
             users: Vec::new(),
             callers: Vec::new(),
-            unused_since: Some(Instant::now()),
+            unused_since: Some(now),
+            told: now,
+        }
+    }
+
+    /// What users get from now on.
+    pub(super) fn has(&mut self, mount: Mount) {
+        self.mount = Some(mount);
+    }
+
+    /// The descriptor that becomes readable when the mount is served no more.
+    pub(super) fn ends_with(&mut self, ended: OwnedFd) {
+        self.ended = Some(ended);
+    }
+
+    /// Tells those that wait, once a second, that there will be something.
+    pub(super) fn work(&mut self, starter: &OwnedFd) {
+        if self.told.elapsed() < WORKING {
+            return;
+        }
+        self.told = Instant::now();
+        // Who is gone needs no word; the others find out at their time limit.
+        let _gone = self.accept();
+        for waiting in std::iter::once(starter).chain(&self.callers) {
+            let _gone = send(waiting, &Answer::Working, &[]);
         }
     }
 
@@ -70,9 +91,10 @@ impl Service {
     /// # Errors
     /// The system's.
     pub(super) fn answer(&mut self, socket: &OwnedFd, user: Option<OwnedFd>) -> io::Result<()> {
-        let copy = namespace::copy(&self.mount.mount)?;
-        let answer = Answer::Ready { is_unpacked: self.mount.is_unpacked };
-        send(socket, &answer, &[self.mount.user_namespace.as_fd(), copy.as_fd()])?;
+        let mount = self.mount.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let copy = namespace::copy(&mount.mount)?;
+        let answer = Answer::Ready { is_unpacked: mount.lease.is_some() };
+        send(socket, &answer, &[mount.user_namespace.as_fd(), copy.as_fd()])?;
         if let Some(user) = user {
             self.users.push(user);
             self.unused_since = None;
@@ -86,9 +108,8 @@ impl Service {
     /// # Errors
     /// The system's; the mount is detached then, too.
     pub(super) fn serve(mut self) -> io::Result<()> {
-        rustix::io::ioctl_fionbio(&self.listener, true)?;
         let outcome = self.serve_until_unused();
-        let detached = namespace::detach(self.mount.mount);
+        let detached = self.mount.map_or(Ok(()), |mount| namespace::detach(mount.mount));
         outcome.and(detached)
     }
 
@@ -113,8 +134,9 @@ impl Service {
 
     fn wait(&self, left: Option<Duration>) -> io::Result<Ready> {
         let watch = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-        let mut watched = vec![watch(self.ended.as_fd()), watch(self.listener.as_fd())];
+        let mut watched = vec![watch(self.listener.as_fd())];
         watched.extend(self.users.iter().chain(&self.callers).map(|fd| watch(fd.as_fd())));
+        watched.extend(self.ended.as_ref().map(|fd| watch(fd.as_fd())));
         let limit = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut watched, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -122,10 +144,10 @@ impl Service {
         }
         let mut ready = watched.iter().map(|fd| !fd.revents().is_empty());
         Ok(Ready {
-            has_ended: ready.next().unwrap_or(false),
             has_callers: ready.next().unwrap_or(false),
             users: ready.by_ref().take(self.users.len()).collect(),
-            callers: ready.collect(),
+            callers: ready.by_ref().take(self.callers.len()).collect(),
+            has_ended: ready.next().unwrap_or(false),
         })
     }
 
@@ -153,6 +175,7 @@ impl Service {
     }
 
     fn accept(&mut self) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&self.listener, true)?;
         loop {
             match accept_with(&self.listener, SocketFlags::CLOEXEC) {
                 Ok(caller) if is_ours(caller.as_fd()) => self.callers.push(caller),
@@ -163,12 +186,13 @@ impl Service {
         }
     }
 
-    /// Takes the socket away, unless a caller came before that.
+    /// Takes the socket away, unless a caller came before that. One that came long ago and never
+    /// spoke does not count.
     fn leave(&mut self) -> io::Result<bool> {
         let _lock = self.place.lock()?;
+        let before = self.callers.len();
         self.accept()?;
-        if !self.callers.is_empty() {
-            // One more round; a caller that never speaks cannot hold this here for long.
+        if self.callers.len() > before {
             self.unused_since = Some(Instant::now());
             return Ok(false);
         }
@@ -179,10 +203,10 @@ impl Service {
 
 /// What a wait ended with.
 struct Ready {
-    has_ended: bool,
     has_callers: bool,
     users: Vec<bool>,
     callers: Vec<bool>,
+    has_ended: bool,
 }
 
 /// Whether the other side is of the one user that is mapped here.
