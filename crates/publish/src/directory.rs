@@ -122,6 +122,26 @@ impl Drop for DirectoryDraft {
     }
 }
 
+/// Publishes a file that has a name on the same file system already: syncs it, gives it its new
+/// name, replacing what is there, and syncs the directory. For downloads that grew under a name of
+/// their own.
+///
+/// # Errors
+/// [`PublishError::Disk`]; the file has its old name still, but that a failed sync of the directory
+/// leaves it visible under the new one.
+pub fn adopt(file: &File, from: &Path, to: &Path) -> Result<(), PublishError> {
+    let disk = |doing| move |cause: Errno| PublishError::disk(to, doing, cause);
+    file.sync_all().map_err(|cause| PublishError::Disk {
+        target: to.to_owned(),
+        doing: "sync",
+        cause,
+    })?;
+    let parent = open_directory(directory_of(to)).map_err(disk("open"))?;
+    let name = file_name_of(to).map_err(disk("rename"))?;
+    rustix::fs::renameat(CWD, from, &parent, &name).map_err(disk("rename"))?;
+    sync_directory(&parent).map_err(disk("sync"))
+}
+
 /// Moves a file or directory out of sight, to a name that must be free, within one file system.
 /// Nothing is synced: what is out of sight does not matter after a crash.
 ///

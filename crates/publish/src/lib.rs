@@ -15,7 +15,7 @@ mod error;
 mod names;
 mod sweep;
 
-pub use directory::{DirectoryDraft, move_aside};
+pub use directory::{DirectoryDraft, adopt, move_aside};
 pub use draft::{Draft, Mode};
 pub use error::PublishError;
 pub use sweep::sweep;

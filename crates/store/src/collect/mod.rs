@@ -1,0 +1,216 @@
+//! Collection: making room by removing what nobody uses.
+//!
+//! An entry is removed only when its files can be locked alone and no other host's lease names it;
+//! it is moved out of sight first, so that a reader sees all of it or nothing. Partials go first,
+//! then segments, then the rest, each least recently used first.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use orlop_config::limits;
+use orlop_publish::{PublishError, move_aside};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::store::Store;
+use crate::{Entry, Error, Info, Kind};
+
+/// Which entries a cleaning is about.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only entries that were not used since then.
+    pub unused_since: Option<SystemTime>,
+    /// Only these kinds; empty for all.
+    pub kinds: Vec<Kind>,
+    /// Nothing is removed, only said.
+    pub dry_run: bool,
+}
+
+/// What a collection did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Entries removed, or that would be.
+    pub removed: Vec<Info>,
+    /// Entries kept because somebody uses them.
+    pub in_use: u64,
+}
+
+impl Report {
+    /// Bytes removed.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.removed.iter().map(|info| info.bytes).sum()
+    }
+}
+
+impl Store {
+    /// Removes all entries that a filter names and nobody uses.
+    ///
+    /// # Errors
+    /// [`Error::Disk`]; what was removed before stays removed.
+    pub fn clean(&self, filter: &Filter) -> Result<Report, Error> {
+        let mut entries = self.entries()?;
+        entries.retain(|info| {
+            (filter.kinds.is_empty() || filter.kinds.contains(&info.kind))
+                && filter.unused_since.is_none_or(|since| info.used <= since)
+        });
+        self.remove_until(entries, filter.dry_run, |_| false)
+    }
+
+    /// Removes entries until the cache has at most `cap` bytes.
+    ///
+    /// # Errors
+    /// As [`Store::clean`].
+    pub fn collect(&self, cap: u64) -> Result<Report, Error> {
+        let entries = self.entries()?;
+        let all: u64 = entries.iter().map(|info| info.bytes).sum();
+        self.remove_until(entries, false, |gone| all.saturating_sub(gone) <= cap)
+    }
+
+    /// Removes entries until `bytes` bytes are gone.
+    pub(crate) fn collect_bytes(&self, bytes: u64) -> Result<Report, Error> {
+        self.remove_until(self.entries()?, false, |gone| gone >= bytes)
+    }
+
+    fn remove_until(
+        &self,
+        mut entries: Vec<Info>,
+        dry_run: bool,
+        enough: impl Fn(u64) -> bool,
+    ) -> Result<Report, Error> {
+        let mut report = Report::default();
+        let mut gone: u64 = 0;
+        if enough(gone) {
+            return Ok(report);
+        }
+        entries.sort_by(|a, b| {
+            (a.kind.rank(), a.used, &a.entry).cmp(&(b.kind.rank(), b.used, &b.entry))
+        });
+        let leases = self.leases()?;
+        let now = self.file_system_time()?;
+        for info in entries {
+            if enough(gone) {
+                break;
+            }
+            let unused = now.duration_since(info.used).unwrap_or_default();
+            if self.is_leased_elsewhere(&leases, &info.entry)
+                || !self.remove(&info.entry, unused, dry_run)?
+            {
+                report.in_use = report.in_use.saturating_add(1);
+                continue;
+            }
+            gone = gone.saturating_add(info.bytes);
+            report.removed.push(info);
+        }
+        if !dry_run && !report.removed.is_empty() {
+            tracing::debug!(entries = report.removed.len(), bytes = gone, "collected");
+        }
+        Ok(report)
+    }
+
+    /// Removes one entry; false when somebody on this node uses it.
+    fn remove(&self, entry: &Entry, unused: Duration, dry_run: bool) -> Result<bool, Error> {
+        let path = self.path(entry);
+        let Some(locks) = lock_all(&files_of(entry, &path), unused) else { return Ok(false) };
+        if dry_run {
+            return Ok(true);
+        }
+        match entry {
+            Entry::Segment(_) => self.move_out(&path)?,
+            _ => remove_file(&path)?,
+        }
+        if let Entry::Partial(digest) = entry {
+            remove_file(&self.layout().mark(digest))?;
+        }
+        drop(locks);
+        Ok(true)
+    }
+
+    /// Takes a directory out of sight at once and then removes it.
+    fn move_out(&self, path: &Path) -> Result<(), Error> {
+        let tmp = self.layout().tmp();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        for number in 0..1000_u32 {
+            let aside = tmp.join(format!("gone-{name}-{number}"));
+            match move_aside(path, &aside) {
+                Ok(()) => {
+                    // Best effort: a sweep finds what is left.
+                    drop(fs::remove_dir_all(&aside));
+                    return Ok(());
+                }
+                Err(PublishError::Exists { .. }) => {}
+                Err(PublishError::Disk { cause, .. })
+                    if cause.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    return Ok(());
+                }
+                Err(error) => return Err(Error::publish(0, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// True when a process of this node has a file of the entry open and leased.
+    pub(crate) fn is_open_here(&self, entry: &Entry) -> bool {
+        let path = self.path(entry);
+        files_of(entry, &path).iter().any(|file| matches!(lock(file), Lock::Held))
+    }
+}
+
+fn files_of(entry: &Entry, path: &Path) -> Vec<PathBuf> {
+    match entry {
+        Entry::Segment(_) => vec![path.join("data"), path.join("index")],
+        _ => vec![path.to_owned()],
+    }
+}
+
+enum Lock {
+    Ours(File),
+    Held,
+    /// Nothing there that could be in use.
+    Nothing,
+    /// Locks do not work here.
+    Unknown,
+}
+
+fn lock(path: &Path) -> Lock {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(fd) = rustix::fs::open(path, flags, Mode::empty()) else { return Lock::Nothing };
+    match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Lock::Ours(File::from(fd)),
+        Err(Errno::WOULDBLOCK | Errno::INTR) => Lock::Held,
+        Err(_) => Lock::Unknown,
+    }
+}
+
+/// Locks all files alone; `None` when one of them is in use. Where locks do not work, what was not
+/// used for as long as a lease is honoured counts as free.
+fn lock_all(files: &[PathBuf], unused: Duration) -> Option<Vec<File>> {
+    let mut locks = Vec::new();
+    for file in files {
+        match lock(file) {
+            Lock::Ours(file) => locks.push(file),
+            Lock::Held => return None,
+            Lock::Unknown if unused < limits::LEASE_HONOURED => return None,
+            Lock::Nothing | Lock::Unknown => {}
+        }
+    }
+    Some(locks)
+}
+
+pub(crate) fn remove_file(path: &Path) -> Result<(), Error> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        _ => fs::remove_file(path),
+    };
+    match removed {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::disk("remove", path, 0, cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+use std::os::unix::fs::MetadataExt as _;
+
+use orlop_oci::Digest;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+
+use super::*;
+use crate::store::tests::{key, on_host, put_segment, store};
+
+/// Says that a file was last used and changed so many seconds after 1970.
+fn used_at(path: &Path, seconds: i64) {
+    let at = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let times = Timestamps { last_access: at, last_modification: at };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::empty()).unwrap();
+}
+
+fn segment(store: &Store, number: u32, used: i64) {
+    drop(put_segment(store, number, &[0; 95], b"index"));
+    let path = store.path(&Entry::Segment(key(number)));
+    used_at(&path.join("data"), used);
+    used_at(&path.join("index"), used);
+}
+
+fn left(store: &Store) -> Vec<Entry> {
+    let mut left: Vec<_> = store.entries().unwrap().into_iter().map(|info| info.entry).collect();
+    left.sort();
+    left
+}
+
+#[test]
+fn the_least_recently_used_go_until_the_cap_is_kept() {
+    let (_directory, store) = store();
+    for (number, used) in [(1, 30), (2, 10), (3, 20)] {
+        segment(&store, number, used);
+    }
+    let report = store.collect(200).unwrap();
+    assert_eq!(report.removed.len(), 1);
+    assert_eq!((report.bytes(), report.in_use), (100, 0));
+    assert_eq!(left(&store), [Entry::Segment(key(1)), Entry::Segment(key(3))]);
+    store.collect(100).unwrap();
+    assert_eq!(left(&store), [Entry::Segment(key(1))]);
+    assert_eq!(store.collect(100).unwrap(), Report::default());
+    assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 1, "only damaged/");
+}
+
+#[test]
+fn partials_go_before_segments_and_segments_before_the_rest() {
+    let (_directory, store) = store();
+    store.put_recipe(&key(9), &[0; 100]).unwrap();
+    used_at(&store.path(&Entry::Recipe(key(9))), 1);
+    segment(&store, 1, 2);
+    let digest = Digest::sha256(b"x");
+    store.partial(&digest, 100).unwrap().append(&[0; 100]).unwrap();
+    let order = [Entry::Partial(digest), Entry::Segment(key(1)), Entry::Recipe(key(9))];
+    for (number, entry) in order.iter().enumerate() {
+        let cap = 299_u64.saturating_sub(100 * number as u64);
+        let report = store.collect(cap).unwrap();
+        let gone: Vec<_> = report.removed.iter().map(|info| &info.entry).collect();
+        assert_eq!(gone, [entry]);
+    }
+    assert_eq!(fs::read_dir(store.root().join("partial")).unwrap().count(), 0);
+}
+
+#[test]
+fn f39_what_is_open_stays_and_using_it_makes_it_young() {
+    let (_directory, store) = store();
+    segment(&store, 1, 10);
+    segment(&store, 2, 20);
+    let open = store.segment(&key(1)).unwrap().unwrap();
+    let report = store.collect(0).unwrap();
+    assert_eq!((report.removed.len(), report.in_use), (1, 1));
+    assert_eq!(left(&store), [Entry::Segment(key(1))]);
+    drop(open.index);
+    assert_eq!(store.collect(0).unwrap().in_use, 1, "its data is still open");
+    let kept = fs::metadata(open.data.path()).unwrap();
+    assert!(kept.atime() > 20);
+    drop(open.data);
+    assert_eq!(store.collect(0).unwrap().removed.len(), 1);
+    assert!(left(&store).is_empty());
+}
+
+#[test]
+fn f48_what_another_host_leases_stays_for_two_hours() {
+    let (directory, store) = store();
+    let other = on_host(&directory, "node-7.example");
+    segment(&store, 1, 10);
+    let entry = Entry::Segment(key(1));
+    other.lease(&entry).unwrap();
+    assert_eq!(store.collect(0).unwrap().in_use, 1);
+    let lease = store.root().join(format!("leases/segment-{}.node-7_example", key(1)));
+    let now = fs::metadata(&lease).unwrap().mtime();
+    used_at(&lease, now - 7100);
+    assert_eq!(store.collect(0).unwrap().in_use, 1);
+    used_at(&lease, now - 7300);
+    assert_eq!(store.collect(0).unwrap().removed.len(), 1);
+}
+
+#[test]
+fn a_lease_of_the_own_host_is_renewed_while_the_entry_is_open() {
+    let (directory, store) = store();
+    let other = on_host(&directory, "other");
+    segment(&store, 1, 10);
+    let open = store.segment(&key(1)).unwrap().unwrap();
+    store.renew_leases().unwrap();
+    let name =
+        |store: &Store| store.leases().unwrap().iter().any(|(name, _)| name.ends_with(".here"));
+    assert!(name(&other));
+    drop(open);
+    store.renew_leases().unwrap();
+    assert!(!name(&other));
+    assert_eq!(other.collect(0).unwrap().removed.len(), 1);
+}
+
+#[test]
+fn a_partial_that_is_being_written_stays() {
+    let (_directory, store) = store();
+    let partial = store.partial(&Digest::sha256(b"x"), 100).unwrap();
+    assert_eq!(store.collect(0).unwrap().removed.len(), 0);
+    drop(partial);
+}
+
+#[test]
+fn a_cleaning_keeps_to_its_filter() {
+    let (_directory, store) = store();
+    segment(&store, 1, 1000);
+    segment(&store, 2, 2000);
+    store.put_recipe(&key(3), b"r").unwrap();
+    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(1500);
+    let filter = Filter { unused_since: Some(since), kinds: vec![Kind::Segment], dry_run: true };
+    assert_eq!(store.clean(&filter).unwrap().removed.len(), 1);
+    assert_eq!(left(&store).len(), 3, "a dry run removes nothing");
+    store.clean(&Filter { dry_run: false, ..filter }).unwrap();
+    assert_eq!(left(&store), [Entry::Segment(key(2)), Entry::Recipe(key(3))]);
+    let report = store.clean(&Filter::default()).unwrap();
+    assert_eq!(report.removed.len(), 2);
+    assert!(left(&store).is_empty());
+}
+
+#[test]
+fn f39_readers_and_a_collector_at_once_see_all_or_nothing() {
+    let (_directory, store) = store();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let (store, stop) = (&store, &stop);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(move || {
+                    for _ in 0..200 {
+                        let segment = match store.segment(&key(1)).unwrap() {
+                            Some(segment) => segment,
+                            None => put_segment(store, 1, &[7; 4096], b"index"),
+                        };
+                        assert_eq!(segment.index.read().unwrap(), b"index");
+                        assert_eq!(segment.data.bytes(), 4096);
+                        let again = fs::read(segment.data.path()).unwrap();
+                        assert_eq!(again, [7; 4096], "a leased entry keeps its name");
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(move || {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                store.collect(0).unwrap();
+            }
+        });
+        for reader in readers {
+            let joined = reader.join();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            joined.unwrap();
+        }
+    });
+    assert_eq!(fs::read_dir(store.root().join("tmp/damaged")).unwrap().count(), 0);
+}

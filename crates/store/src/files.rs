@@ -1,0 +1,79 @@
+//! Small files: reading one whole with a limit, publishing one, the file system's own time.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use orlop_publish::{Draft, Mode};
+use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+
+use crate::Error;
+use crate::store::Store;
+
+/// Reads an open file from its start; `None` when it has more than `limit` bytes.
+pub(crate) fn read_all(file: &File, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let mut at_start = file;
+    std::io::Seek::rewind(&mut at_start)?;
+    at_start.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}
+
+/// Says that a file was used just now. Not worth a failure.
+pub(crate) fn touch(file: &File) {
+    let (now, omit) = (timespec(UTIME_NOW), timespec(UTIME_OMIT));
+    let times = Timestamps { last_access: now, last_modification: omit };
+    let _ = rustix::fs::futimens(file, &times);
+}
+
+/// Sets a file's modification time to now, by the file system's clock.
+pub(crate) fn renew(file: &File) -> std::io::Result<()> {
+    let now = timespec(UTIME_NOW);
+    let times = Timestamps { last_access: now, last_modification: now };
+    Ok(rustix::fs::futimens(file, &times)?)
+}
+
+fn timespec(nanoseconds: i64) -> Timespec {
+    Timespec { tv_sec: 0, tv_nsec: nanoseconds }
+}
+
+/// Opens a file for writing that is made when missing, without following a link.
+pub(crate) fn open_or_make(path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    Ok(File::from(rustix::fs::open(path, flags, mode)?))
+}
+
+impl Store {
+    /// Publishes a small file, replacing what is there.
+    pub(crate) fn publish_bytes(&self, path: &Path, bytes: &[u8]) -> Result<File, Error> {
+        let failed = |error| Error::publish(bytes.len() as u64, error);
+        let tmp = self.layout().tmp();
+        let mut draft = Draft::within(&tmp, path, Mode::Exact(0o600)).map_err(failed)?;
+        draft
+            .write_all(bytes)
+            .map_err(|cause| Error::disk("write", path, bytes.len() as u64, cause))?;
+        draft.replace().map_err(failed)
+    }
+
+    /// The time as the cache's file system sees it: that of a file touched just now. Ages of files
+    /// are counted by it, so that no node's clock, nor a jump of it, makes anything old.
+    pub(crate) fn file_system_time(&self) -> Result<SystemTime, Error> {
+        let path = self.layout().leases().join(".now");
+        let failed = |cause| Error::disk("write", &path, 0, cause);
+        let file = open_or_make(&path).map_err(failed)?;
+        renew(&file).map_err(failed)?;
+        let found = file.metadata().map_err(failed)?;
+        Ok(time(found.mtime(), found.mtime_nsec()))
+    }
+}
+
+/// A file's time stamp; times before 1970 are 1970.
+pub(crate) fn time(seconds: i64, nanoseconds: i64) -> SystemTime {
+    let seconds = Duration::from_secs(seconds.try_into().unwrap_or_default());
+    let nanoseconds = Duration::from_nanos(nanoseconds.try_into().unwrap_or_default());
+    let since = seconds.saturating_add(nanoseconds);
+    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
+}

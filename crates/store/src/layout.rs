@@ -1,0 +1,277 @@
+//! The layout: where what lies below the cache's directory, and making it.
+//!
+//! Not here: who may use the directory at all is decided in [`Layout::make`], what is in the files
+//! elsewhere.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use orlop_oci::Digest;
+use orlop_publish::{Draft, Mode, PublishError};
+
+use crate::{Entry, Error, Key};
+
+/// The format of this program. A cache of a newer one is refused.
+pub(crate) const FORMAT: u32 = 1;
+
+/// Tells backup programs to pass by (bford.info/cachedir).
+const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # This directory is a cache of Orlop. What is in it can be made again.\n";
+
+/// Directories below the cache.
+const DIRECTORIES: [&str; 11] = [
+    "blobs",
+    "blobs/sha256",
+    "blobs/sha512",
+    "segments",
+    "recipes",
+    "tags",
+    "partial",
+    "claims",
+    "leases",
+    "tmp",
+    "tmp/damaged",
+];
+
+/// The places of one cache.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// Makes the directories of a cache that are missing, after looking at what is there.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`], [`Error::Format`], [`Error::DiskFull`]; [`Error::Disk`].
+    pub(crate) fn make(root: &Path) -> Result<Self, Error> {
+        let unusable = |what: &str, cause: Option<std::io::Error>| Error::Unusable {
+            path: root.to_owned(),
+            what: what.to_owned(),
+            cause,
+        };
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(root).map_err(|cause| {
+            match fs::metadata(root) {
+                Ok(found) if !found.is_dir() => unusable("is not a directory", Some(cause)),
+                _ => unusable("is not writable", Some(cause)),
+            }
+        })?;
+        let layout = Self { root: root.to_owned() };
+        layout.own().map_err(|(what, cause)| unusable(&what, cause))?;
+        layout.check_format()?;
+        for directory in DIRECTORIES {
+            let path = root.join(directory);
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => {}
+                Err(_) if path.is_dir() => {}
+                Err(cause) => return Err(Error::disk("create", &path, 0, cause)),
+            }
+        }
+        layout.write_once("CACHEDIR.TAG", CACHEDIR_TAG.as_bytes())?;
+        layout.write_once("version", format!("{FORMAT}\n").as_bytes())?;
+        Ok(layout)
+    }
+
+    /// Checks that the directory is the user's alone, and makes it so where that harms nothing.
+    fn own(&self) -> Result<(), (String, Option<std::io::Error>)> {
+        let failed = |cause| ("is not readable".to_owned(), Some(cause));
+        let found = fs::metadata(&self.root).map_err(failed)?;
+        let user = rustix::process::geteuid().as_raw();
+        if found.uid() != user {
+            return Err((format!("belongs to user {}", found.uid()), None));
+        }
+        let mode = found.permissions().mode();
+        if mode & 0o077 != 0 {
+            // A directory that only holds the cache is closed. One with other things in it keeps
+            // its mode, because those may be meant for others.
+            let mut names = fs::read_dir(&self.root).map_err(failed)?;
+            if self.root.join("version").exists() || names.next().is_none() {
+                fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700))
+                    .map_err(failed)?;
+            } else if mode & 0o022 != 0 {
+                return Err(("can be written by other users".to_owned(), None));
+            }
+        }
+        let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        rustix::fs::access(&self.root, access)
+            .map_err(|cause| ("is not writable".to_owned(), Some(cause.into())))
+    }
+
+    fn check_format(&self) -> Result<(), Error> {
+        let path = self.root.join("version");
+        let text = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(cause) => return Err(Error::disk("read", &path, 0, cause)),
+        };
+        if text.trim_end().parse() == Ok(FORMAT) {
+            return Ok(());
+        }
+        let found: String = text.trim_end().chars().take(32).flat_map(char::escape_debug).collect();
+        let found = if found.is_empty() { "\"\"".to_owned() } else { found };
+        Err(Error::Format { path: self.root.clone(), found, known: FORMAT })
+    }
+
+    fn write_once(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.root.join(name);
+        if path.exists() {
+            return Ok(());
+        }
+        let failed = |error| Error::publish(bytes.len() as u64, error);
+        let mut draft = Draft::within(&self.tmp(), &path, Mode::Exact(0o600)).map_err(failed)?;
+        draft.write_all(bytes).map_err(|cause| Error::disk("write", &path, 0, cause))?;
+        match draft.publish_new() {
+            Ok(_) | Err(PublishError::Exists { .. }) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.blobs().join(digest.algorithm().name()).join(digest.hex())
+    }
+
+    pub(crate) fn segments(&self) -> PathBuf {
+        self.root.join("segments")
+    }
+
+    pub(crate) fn segment(&self, key: &Key) -> PathBuf {
+        self.segments().join(key.as_str())
+    }
+
+    pub(crate) fn recipes(&self) -> PathBuf {
+        self.root.join("recipes")
+    }
+
+    pub(crate) fn recipe(&self, key: &Key) -> PathBuf {
+        self.recipes().join(key.as_str())
+    }
+
+    pub(crate) fn tags(&self) -> PathBuf {
+        self.root.join("tags")
+    }
+
+    pub(crate) fn tag(&self, key: &Key) -> PathBuf {
+        self.tags().join(key.as_str())
+    }
+
+    pub(crate) fn partials(&self) -> PathBuf {
+        self.root.join("partial")
+    }
+
+    pub(crate) fn partial(&self, digest: &Digest) -> PathBuf {
+        self.partials().join(format!("{}-{}", digest.algorithm().name(), digest.hex()))
+    }
+
+    /// What is known to be synced of a partial.
+    pub(crate) fn mark(&self, digest: &Digest) -> PathBuf {
+        self.partials().join(format!("{}-{}.mark", digest.algorithm().name(), digest.hex()))
+    }
+
+    pub(crate) fn claims(&self) -> PathBuf {
+        self.root.join("claims")
+    }
+
+    pub(crate) fn leases(&self) -> PathBuf {
+        self.root.join("leases")
+    }
+
+    pub(crate) fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    pub(crate) fn damaged(&self) -> PathBuf {
+        self.root.join("tmp/damaged")
+    }
+
+    /// The file or directory of an entry.
+    pub(crate) fn entry(&self, entry: &Entry) -> PathBuf {
+        match entry {
+            Entry::Blob(digest) => self.blob(digest),
+            Entry::Segment(key) => self.segment(key),
+            Entry::Recipe(key) => self.recipe(key),
+            Entry::Tag(key) => self.tag(key),
+            Entry::Partial(digest) => self.partial(digest),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_new_cache_is_closed_tagged_and_numbered() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("a/b");
+        Layout::make(&root).unwrap();
+        for directory in ["", "blobs/sha256", "segments", "tmp/damaged"] {
+            assert_eq!(mode(&root.join(directory)), 0o700, "{directory}");
+        }
+        assert_eq!(fs::read_to_string(root.join("version")).unwrap(), "1\n");
+        assert!(
+            fs::read_to_string(root.join("CACHEDIR.TAG"))
+                .unwrap()
+                .starts_with("Signature: 8a477f597d28d172789f06886806bc55")
+        );
+        assert_eq!(mode(&root.join("version")), 0o600);
+        Layout::make(&root).unwrap();
+    }
+
+    #[test]
+    fn s52_another_format_is_refused_and_untouched() {
+        for (text, said) in [("2\n", "format 2,"), ("", "format \"\","), ("x\u{7}", "x\\u{7}")] {
+            let home = tempfile::tempdir().unwrap();
+            fs::write(home.path().join("version"), text).unwrap();
+            let error = Layout::make(home.path()).unwrap_err();
+            assert!(
+                matches!(error, Error::Format { .. }) && error.to_string().contains(said),
+                "{error}"
+            );
+            assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn s50_what_cannot_be_a_cache_is_named_and_untouched() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file");
+        fs::write(&file, b"x").unwrap();
+        let said = |path: &Path| match Layout::make(path) {
+            Err(Error::Unusable { what, .. }) => what,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(said(&file), "is not a directory");
+        assert_eq!(said(&file.join("below")), "is not writable");
+        let shared = home.path().join("shared");
+        fs::create_dir(&shared).unwrap();
+        fs::write(shared.join("theirs"), b"x").unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o770)).unwrap();
+        assert_eq!(said(&shared), "can be written by other users");
+        assert_eq!(fs::read_dir(&shared).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_empty_directory_of_the_user_is_closed() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("c");
+        fs::create_dir(&root).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o775)).unwrap();
+        Layout::make(&root).unwrap();
+        assert_eq!(mode(&root), 0o700);
+    }
+}

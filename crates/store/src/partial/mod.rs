@@ -1,0 +1,282 @@
+//! A partial: a download that can be gone on with, by this process or the next.
+//!
+//! One process writes it at a time (`flock`). Bytes that may not have reached the disk are not
+//! taken for what they were: within one boot the page cache keeps what a killed process wrote, and
+//! all but the last MiB is gone on from; under another boot or on another host only what the
+//! `.mark` file says was synced. What a partial becomes is hashed from the bytes on disk, all of
+//! them, whoever wrote them.
+//!
+//! Not here: asking a registry for the rest (`orlop-registry`), who waits for it (the daemon).
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use orlop_config::limits;
+use orlop_oci::{Digest, Hasher};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::files::open_or_make;
+use crate::store::Store;
+use crate::{Error, Leased};
+
+/// Bytes read at a time for hashing.
+const PIECE: usize = 1 << 20;
+
+/// What is known to be on disk.
+#[derive(Default, Deserialize, Serialize)]
+struct Mark {
+    /// Host and boot under which bytes past `synced` are still in memory.
+    boot: String,
+    /// Bytes that were synced.
+    synced: u64,
+}
+
+/// An open download. Dropping it keeps what came, for the next time.
+#[derive(Debug)]
+pub struct Partial {
+    store: Store,
+    digest: Digest,
+    size: u64,
+    have: u64,
+    synced: u64,
+    file: File,
+    path: PathBuf,
+    /// The hash of all bytes so far, where they are hashed as they come.
+    hash: Option<Hasher>,
+}
+
+impl Store {
+    /// Opens the download of a blob of `size` bytes, with what came of it before.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when another process writes it; [`Error::DiskFull`], [`Error::Disk`].
+    pub fn partial(&self, digest: &Digest, size: u64) -> Result<Partial, Error> {
+        let path = self.layout().partial(digest);
+        let failed = |cause| Error::disk("open", &path, size, cause);
+        for _ in 0..8 {
+            let file = open_or_make(&path).map_err(failed)?;
+            let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+            // Where locks do not work two may write the same bytes to the same places.
+            if locked == Err(Errno::WOULDBLOCK) {
+                return Err(Error::Busy { digest: digest.clone() });
+            }
+            // Published or collected between opening and locking: there is a new one to make.
+            if is_at(&file, &path) {
+                let synced = 0;
+                let mut partial = Partial {
+                    store: self.clone(),
+                    digest: digest.clone(),
+                    size,
+                    have: 0,
+                    synced,
+                    file,
+                    path,
+                    hash: None,
+                };
+                partial.trust()?;
+                return Ok(partial);
+            }
+        }
+        Err(Error::Busy { digest: digest.clone() })
+    }
+}
+
+impl Partial {
+    /// Bytes that are there: the download goes on from this offset.
+    #[must_use]
+    pub fn have(&self) -> u64 {
+        self.have
+    }
+
+    /// Bytes of the whole blob.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Hashes from now on what comes, and what is there already by reading it once, so that
+    /// publishing needs no reading at the end.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn hashing(mut self) -> Result<Self, Error> {
+        let mut hash = Hasher::new(self.digest.algorithm());
+        self.hash_into(&mut hash)?;
+        self.hash = Some(hash);
+        Ok(self)
+    }
+
+    /// Adds bytes at the end.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] naming what was still to come; [`Error::Disk`]. What was written before
+    /// stays.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let left = self.size.saturating_sub(self.have);
+        self.file
+            .write_all_at(bytes, self.have)
+            .map_err(|cause| Error::disk("write", &self.path, left, cause))?;
+        self.have = self.have.saturating_add(bytes.len() as u64);
+        if let Some(hash) = &mut self.hash {
+            hash.update(bytes);
+        }
+        Ok(())
+    }
+
+    /// True when so much came since the last sync that another is due
+    /// (`limits::PARTIAL_SYNC_BYTES`).
+    #[must_use]
+    pub fn is_sync_due(&self) -> bool {
+        self.have.saturating_sub(self.synced) >= limits::PARTIAL_SYNC_BYTES
+    }
+
+    /// Brings what came to the disk, and notes that it is there. Blocks for as long as the disk
+    /// takes.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Disk`].
+    pub fn sync(&mut self) -> Result<(), Error> {
+        self.file.sync_data().map_err(|cause| Error::disk("sync", &self.path, 0, cause))?;
+        self.synced = self.have;
+        self.write_mark()
+    }
+
+    /// Forgets what came and starts from nothing: the bytes were not those asked for, or the source
+    /// does not send the rest alone.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.file.set_len(0).map_err(|cause| Error::disk("cut", &self.path, 0, cause))?;
+        (self.have, self.synced) = (0, 0);
+        if self.hash.is_some() {
+            self.hash = Some(Hasher::new(self.digest.algorithm()));
+        }
+        self.write_mark()
+    }
+
+    /// Reads what is there from the start, up to what [`Partial::have`] says now.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn reader(&self) -> Result<PartialReader, Error> {
+        let file = self.file.try_clone();
+        let file = file.map_err(|cause| Error::disk("open", &self.path, 0, cause))?;
+        Ok(PartialReader { file, at: 0, end: self.have })
+    }
+
+    /// Publishes the whole download as a blob after comparing size and digest.
+    ///
+    /// # Errors
+    /// [`Error::NotTheBytes`]: the download is gone then. [`Error::DiskFull`], [`Error::Disk`]: it
+    /// is kept.
+    pub fn publish(mut self) -> Result<Leased, Error> {
+        let hash = match self.hash.take() {
+            Some(hash) => hash,
+            None => {
+                let mut hash = Hasher::new(self.digest.algorithm());
+                self.hash_into(&mut hash)?;
+                hash
+            }
+        };
+        let actual = hash.finish();
+        if actual != self.digest || self.have != self.size {
+            let expected = self.digest.clone();
+            self.discard();
+            return Err(Error::NotTheBytes { expected, actual });
+        }
+        let target = self.store.layout().blob(&self.digest);
+        let failed = |error| Error::publish(0, error);
+        orlop_publish::adopt(&self.file, &self.path, &target).map_err(failed)?;
+        // Best effort: a mark without its partial is swept.
+        drop(std::fs::remove_file(self.store.layout().mark(&self.digest)));
+        let file = self.file.try_clone();
+        let file = file.map_err(|cause| Error::disk("open", &target, 0, cause))?;
+        Leased::take(file, &target)
+    }
+
+    /// Removes the download: what was made of it is published, or it is worthless.
+    pub fn discard(self) {
+        // Best effort: collection finds what is left.
+        drop(std::fs::remove_file(&self.path));
+        drop(std::fs::remove_file(self.store.layout().mark(&self.digest)));
+    }
+
+    /// Decides how much of what is there to go on from, and cuts the rest.
+    fn trust(&mut self) -> Result<(), Error> {
+        let failed = |cause| Error::disk("read", &self.path, 0, cause);
+        let there = self.file.metadata().map_err(failed)?.len().min(self.size);
+        let mark = std::fs::read(self.store.layout().mark(&self.digest)).ok();
+        let mark: Mark =
+            mark.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let same_boot = !self.store.settings().boot.is_empty() && mark.boot == self.boot();
+        let kept = if same_boot { there.saturating_sub(limits::PARTIAL_DISTRUST_BYTES) } else { 0 };
+        self.synced = mark.synced.min(there);
+        self.have = kept.max(self.synced);
+        self.file.set_len(self.have).map_err(failed)?;
+        if !same_boot {
+            self.write_mark()?;
+        }
+        Ok(())
+    }
+
+    fn boot(&self) -> String {
+        let settings = self.store.settings();
+        format!("{} {}", settings.host, settings.boot)
+    }
+
+    fn write_mark(&self) -> Result<(), Error> {
+        let path = self.store.layout().mark(&self.digest);
+        let mark = Mark { boot: self.boot(), synced: self.synced };
+        let bytes = serde_json::to_vec(&mark)
+            .map_err(|cause| Error::disk("write", &path, 0, cause.into()))?;
+        self.store.publish_bytes(&path, &bytes).map(drop)
+    }
+
+    fn hash_into(&self, hash: &mut Hasher) -> Result<(), Error> {
+        let mut reader = self.reader()?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let got = reader
+                .read(&mut buffer)
+                .map_err(|cause| Error::disk("read", &self.path, 0, cause))?;
+            match buffer.get(..got) {
+                Some(bytes) if got > 0 => hash.update(bytes),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Reads what a partial had when the reader was made.
+#[derive(Debug)]
+pub struct PartialReader {
+    file: File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for PartialReader {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let wanted = left.min(buffer.len());
+        let got = self.file.read_at(buffer.get_mut(..wanted).unwrap_or_default(), self.at)?;
+        self.at = self.at.saturating_add(got as u64);
+        Ok(got)
+    }
+}
+
+/// True when the name still leads to this file.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(open), Ok(named)) => open.ino() == named.ino() && open.dev() == named.dev(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! Space: how much the file system has, how much the cache may take, room for what comes.
+
+use orlop_config::limits;
+
+use crate::store::Store;
+use crate::{Error, Report};
+
+/// Bytes of the file system that the cache lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What this user may still write.
+    pub free: u64,
+}
+
+impl Space {
+    /// The default cap: a part of the file system, at most [`limits::CACHE_MAX_BYTES`].
+    #[must_use]
+    pub fn default_cap(&self) -> u64 {
+        percent(self.total, limits::CACHE_PERCENT).min(limits::CACHE_MAX_BYTES)
+    }
+
+    /// Bytes that the cache leaves free where it can by collecting.
+    #[must_use]
+    pub fn floor(&self) -> u64 {
+        percent(self.total, limits::CACHE_FLOOR_PERCENT).min(limits::CACHE_FLOOR_BYTES)
+    }
+}
+
+impl Store {
+    /// Asks the file system for its space.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn space(&self) -> Result<Space, Error> {
+        let found = rustix::fs::statvfs(self.root())
+            .map_err(|cause| Error::errno("measure", self.root(), cause))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Space { total: bytes(found.f_blocks), free: bytes(found.f_bavail) })
+    }
+
+    /// Bytes the cache may hold before it is collected.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn cap(&self) -> Result<u64, Error> {
+        match self.settings().cap_bytes {
+            Some(cap) => Ok(cap),
+            None => Ok(self.space()?.default_cap()),
+        }
+    }
+
+    /// Sees to room for `bytes` more bytes: collects where the floor would be touched.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] when there is no room for them even so; [`Error::Disk`].
+    pub fn make_room(&self, bytes: u64) -> Result<Report, Error> {
+        let space = self.space()?;
+        let wanted = bytes.saturating_add(space.floor());
+        if space.free >= wanted {
+            return Ok(Report::default());
+        }
+        let report = self.collect_bytes(wanted.saturating_sub(space.free))?;
+        if self.space()?.free < bytes {
+            let directory = self.root().to_owned();
+            return Err(Error::DiskFull { directory, bytes, cause: None });
+        }
+        Ok(report)
+    }
+}
+
+fn percent(of: u64, percent: u64) -> u64 {
+    of.checked_div(100).unwrap_or_default().saturating_mul(percent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{key, put_segment, store};
+
+    #[test]
+    fn caps_and_floors_follow_the_file_system_up_to_a_bound() {
+        let space = |total| Space { total, free: 0 };
+        assert_eq!(space(1000 << 20).default_cap(), 200 << 20);
+        assert_eq!(space(1 << 50).default_cap(), 100 << 30);
+        assert_eq!(space(1000 << 20).floor(), 20 << 20);
+        assert_eq!(space(1 << 50).floor(), 1 << 30);
+    }
+
+    #[test]
+    fn f30_what_cannot_fit_is_named_with_its_bytes_and_directory() {
+        let (_directory, store) = store();
+        drop(put_segment(&store, 1, b"data", b"index"));
+        let error = store.make_room(1 << 60).unwrap_err();
+        let said = format!("no space in {} for {} bytes", store.root().display(), 1_u64 << 60);
+        assert_eq!(error.to_string(), said);
+        assert!(store.segment(&key(1)).unwrap().is_none(), "what nobody uses has made room");
+    }
+}

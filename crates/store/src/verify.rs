@@ -1,0 +1,245 @@
+//! Verification: reading entries and comparing them with what they must be; moving aside what
+//! does not match.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use orlop_oci::{Digest, Hasher};
+use orlop_publish::{PublishError, move_aside};
+
+use crate::store::Store;
+use crate::tag::ReadTag;
+use crate::{Entry, Error, Info, Key, Kind};
+
+/// Bytes read at a time for hashing.
+const PIECE: usize = 1 << 20;
+
+/// What this crate cannot know: whether the content of a segment or recipe is what it must be.
+pub trait Checks {
+    /// Checks a segment by its own checksums.
+    ///
+    /// # Errors
+    /// What is wrong, as part of a sentence.
+    fn segment(&self, key: &Key, index: &[u8], data: &File) -> Result<(), String>;
+
+    /// Checks a recipe.
+    ///
+    /// # Errors
+    /// What is wrong, as part of a sentence.
+    fn recipe(&self, key: &Key, bytes: &[u8]) -> Result<(), String>;
+}
+
+/// The outcome of a verification.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Entries read.
+    pub checked: u64,
+    /// Entries that did not match and were moved aside.
+    pub damaged: Vec<Info>,
+}
+
+impl Store {
+    /// Reads every entry. `progress` is told the bytes of each after it was read.
+    ///
+    /// # Errors
+    /// [`Error::Disk`] when something cannot be read or moved aside.
+    pub fn verify(
+        &self,
+        checks: &dyn Checks,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Verified, Error> {
+        let mut verified = Verified::default();
+        for info in self.entries()? {
+            // A download is hashed when it is whole.
+            if info.kind == Kind::Partial {
+                continue;
+            }
+            if !self.verify_entry(&info.entry, checks)? {
+                verified.damaged.push(info.clone());
+            }
+            verified.checked = verified.checked.saturating_add(1);
+            progress(info.bytes);
+        }
+        Ok(verified)
+    }
+
+    /// Hashes a blob; false when it did not match and was moved aside. One that is not there is
+    /// good.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn verify_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        let entry = Entry::Blob(digest.clone());
+        let path = self.path(&entry);
+        let failed = |cause| Error::disk("read", &path, 0, cause);
+        let wrong = match crate::lease::Leased::open(&path)? {
+            crate::lease::Opened::Missing => return Ok(true),
+            crate::lease::Opened::Odd(cause) => format!("cannot be read: {cause}"),
+            crate::lease::Opened::Leased(leased) => {
+                if digest_of(leased.file(), digest).map_err(failed)? == *digest {
+                    return Ok(true);
+                }
+                "its bytes have another digest".to_owned()
+            }
+        };
+        self.move_aside(&entry, &wrong)?;
+        Ok(false)
+    }
+
+    fn verify_entry(&self, entry: &Entry, checks: &dyn Checks) -> Result<bool, Error> {
+        let wrong = match entry {
+            Entry::Blob(digest) => return self.verify_blob(digest),
+            Entry::Partial(_) => return Ok(true),
+            Entry::Tag(_) => match self.read_tag(entry)? {
+                ReadTag::Good { .. } => Ok(()),
+                ReadTag::Damaged => Err("it is not a tag".to_owned()),
+                ReadTag::Missing => return Ok(self.is_gone(entry)),
+            },
+            Entry::Recipe(key) => match self.recipe(key)? {
+                Some(recipe) => checks.recipe(key, &recipe.read()?),
+                None => return Ok(self.is_gone(entry)),
+            },
+            Entry::Segment(key) => match self.segment(key)? {
+                Some(segment) => checks.segment(key, &segment.index.read()?, segment.data.file()),
+                None => return Ok(false),
+            },
+        };
+        match wrong {
+            Ok(()) => Ok(true),
+            Err(what) => {
+                self.move_aside(entry, &what)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// True when an entry that could not be opened was collected; false when it was odd and has
+    /// been moved aside.
+    fn is_gone(&self, entry: &Entry) -> bool {
+        !self.layout().damaged().join(format!("{}-0", entry.file_name())).exists()
+    }
+
+    /// Moves a damaged entry out of the way, to `tmp/damaged`, where it stays for an hour. To be
+    /// called by whoever finds that an entry is not what it must be; who has it open goes on.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn move_aside(&self, entry: &Entry, why: &str) -> Result<(), Error> {
+        let path = self.path(entry);
+        for number in 0..1000_u32 {
+            let aside: PathBuf =
+                self.layout().damaged().join(format!("{}-{number}", entry.file_name()));
+            match move_aside(&path, &aside) {
+                Ok(()) => {
+                    tracing::warn!(%entry, why, "damaged cache entry moved aside");
+                    return Ok(());
+                }
+                Err(PublishError::Exists { .. }) => {}
+                Err(PublishError::Disk { cause, .. })
+                    if cause.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    return Ok(());
+                }
+                Err(error) => return Err(Error::publish(0, error)),
+            }
+        }
+        crate::collect::remove_file(&path)
+    }
+}
+
+fn digest_of(file: &File, like: &Digest) -> std::io::Result<Digest> {
+    use std::os::unix::fs::FileExt as _;
+    let mut hash = Hasher::new(like.algorithm());
+    let mut buffer = vec![0; PIECE];
+    let mut at: u64 = 0;
+    loop {
+        let got = file.read_at(&mut buffer, at)?;
+        match buffer.get(..got) {
+            Some(bytes) if got > 0 => hash.update(bytes),
+            _ => return Ok(hash.finish()),
+        }
+        at = at.saturating_add(got as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::store::tests::{key, put_segment, store};
+
+    /// Segments and recipes are good when they say so.
+    struct Says;
+
+    impl Checks for Says {
+        fn segment(&self, _: &Key, index: &[u8], data: &File) -> Result<(), String> {
+            let bytes = crate::files::read_all(data, 100).unwrap().unwrap();
+            if index == b"index" && bytes == b"data" { Ok(()) } else { Err("bad".to_owned()) }
+        }
+
+        fn recipe(&self, _: &Key, bytes: &[u8]) -> Result<(), String> {
+            if bytes == b"recipe" { Ok(()) } else { Err("bad".to_owned()) }
+        }
+    }
+
+    fn fill(store: &Store) {
+        store.put_document(&Digest::sha256(b"{}"), b"{}").unwrap();
+        let mut sif = store.partial(&Digest::sha256(b"#!sif"), 5).unwrap();
+        sif.append(b"#!sif").unwrap();
+        sif.publish().unwrap();
+        drop(put_segment(store, 1, b"data", b"index"));
+        store.put_recipe(&key(2), b"recipe").unwrap();
+        store.put_tag("h/a:1", &Digest::sha256(b""), SystemTime::UNIX_EPOCH).unwrap();
+    }
+
+    fn files(store: &Store) -> Vec<PathBuf> {
+        let entries = store.entries().unwrap();
+        let files = entries.iter().flat_map(|info| match &info.entry {
+            Entry::Segment(_) => {
+                let path = store.path(&info.entry);
+                vec![path.join("data"), path.join("index")]
+            }
+            entry => vec![store.path(entry)],
+        });
+        files.collect()
+    }
+
+    #[test]
+    fn a_good_cache_is_read_whole_and_kept() {
+        let (_directory, store) = store();
+        fill(&store);
+        let mut bytes = 0;
+        let verified = store.verify(&Says, &mut |more| bytes += more).unwrap();
+        assert_eq!((verified.checked, verified.damaged.len()), (5, 0));
+        assert_eq!(bytes, store.usage().unwrap().bytes());
+    }
+
+    #[test]
+    fn f34_f35_every_flipped_bit_and_every_cut_is_found() {
+        let (_directory, store) = store();
+        fill(&store);
+        let count = files(&store).len();
+        assert_eq!(count, 6);
+        let damages: [fn(&mut Vec<u8>); 4] = [
+            |bytes| bytes[0] ^= 1,
+            |bytes| *bytes.last_mut().unwrap() ^= 0x80,
+            |bytes| bytes.truncate(1),
+            |bytes| bytes.push(b'x'),
+        ];
+        for number in 0..count {
+            for (which, damage) in damages.iter().enumerate() {
+                let path = files(&store).remove(number);
+                let mut bytes = fs::read(&path).unwrap();
+                damage(&mut bytes);
+                fs::write(&path, bytes).unwrap();
+                let verified = store.verify(&Says, &mut |_| ()).unwrap();
+                assert_eq!(verified.damaged.len(), 1, "{} {which}", path.display());
+                assert!(!path.exists());
+                fill(&store);
+                assert_eq!(store.verify(&Says, &mut |_| ()).unwrap().damaged.len(), 0);
+            }
+        }
+    }
+}
