@@ -12,10 +12,12 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+mod login;
 mod names;
 #[cfg(test)]
 mod tests;
 
+pub use login::NamedLogin;
 pub use names::*;
 
 /// One thing that the environment can say, with its spellings, the first preferred.
