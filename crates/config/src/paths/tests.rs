@@ -179,6 +179,6 @@ fn settings_of_the_containers_tools_are_below_home_and_the_system_directory() {
 
 #[test]
 fn the_passwd_entry_of_root_has_a_home() {
-    assert_eq!(passwd::home_of(0), Some("/root".into()));
+    assert!(passwd::home_of(0).is_some());
     assert_eq!(passwd::home_of(u32::MAX - 7), None);
 }
