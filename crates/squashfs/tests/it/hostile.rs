@@ -1,6 +1,6 @@
 //! Damaged images: an error, never a panic, an endless loop or memory without bound.
 
-use orlop_squashfs::{Compression, Error};
+use orlop_squashfs::{Compression, Error, Position};
 use proptest::prelude::*;
 
 use crate::round_trip::{ZSTD, tree};
@@ -136,5 +136,33 @@ fn a_superblock_that_cannot_be_is_refused() {
         (88, &[1, 0, 0, 0, 0, 0, 0, 0]), // export table in the superblock
     ] {
         assert!(matches!(with(at, value), Error::Malformed { .. }), "byte {at}");
+    }
+}
+
+#[test]
+fn a_directory_whose_names_do_not_ascend_is_refused() {
+    let bytes = uncompressed();
+    let reader = open(bytes.clone()).unwrap();
+    let root = reader.inode(reader.root()).unwrap();
+    let entries = reader.entries(&root, Position::START).unwrap();
+    let names: Vec<_> = entries.map(|entry| entry.unwrap().name).collect();
+    let pair = names.windows(2).find(|pair| pair[0].len() == pair[1].len()).unwrap();
+    let (first, second) = (&pair[0], &pair[1]);
+    let at = |name: &[u8]| bytes.windows(name.len()).position(|part| part == name).unwrap();
+    let slashed = [&second[..1], b"/", &second[2..]].concat();
+    let last = names.last().unwrap();
+
+    // The same name twice; a name behind all others; a name with a slash.
+    for (place, name) in
+        [(second, &first[..]), (first, &last[..first.len().min(last.len())]), (second, &slashed)]
+    {
+        let mut bytes = bytes.clone();
+        bytes[at(place)..][..name.len()].copy_from_slice(name);
+        let reader = open(bytes).unwrap();
+        let root = reader.inode(reader.root()).unwrap();
+        let mut entries = reader.entries(&root, Position::START).unwrap();
+        let error = entries.find_map(Result::err).unwrap();
+        assert!(matches!(error, Error::Malformed { .. }), "{error}");
+        assert!(entries.next().is_none());
     }
 }

@@ -188,3 +188,18 @@ fn sixty_five_thousand_owners_fit_and_one_more_does_not() {
 
     assert!(write(&tree(65_536), ZSTD).is_err());
 }
+
+#[test]
+fn many_threads_read_one_image() {
+    let files = (0..500).map(|n| (format!("{n:03}"), Entry::file(vec![b'a'; n * 37])));
+    let tree = Entry::directory(files);
+    let reader = open(write(&tree, ZSTD).unwrap()).unwrap();
+    let expected = tree.lines();
+
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..4).map(|_| scope.spawn(|| read(&reader).unwrap())).collect();
+        for lines in readers {
+            assert!(lines.join().unwrap() == expected);
+        }
+    });
+}
