@@ -96,7 +96,11 @@ mod tests {
 
     #[test]
     fn a_line_with_the_same_number_takes_her_name_and_keeps_group_and_shell() {
-        let out = passwd(b"www:*:7001:33:web:/var/www:/bin/false\nx:x:1:1::/:\n", &caller(), Path::new("/h"));
+        let out = passwd(
+            b"www:*:7001:33:web:/var/www:/bin/false\nx:x:1:1::/:\n",
+            &caller(),
+            Path::new("/h"),
+        );
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "ada:*:7001:33:Ada,,,:/h:/bin/false\nx:x:1:1::/:\n"

@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn an_account_is_found_by_its_number() {
-        let passwd = b"root:x:0:0:root:/root:/bin/bash\nbroken\nu:x:7001:7001:U,,,:/home/u:/bin/sh\n";
+        let passwd =
+            b"root:x:0:0:root:/root:/bin/bash\nbroken\nu:x:7001:7001:U,,,:/home/u:/bin/sh\n";
         let account = find_account(passwd, 7001).unwrap();
         assert_eq!(account.name, "u");
         assert_eq!(account.home, Path::new("/home/u"));

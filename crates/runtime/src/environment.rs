@@ -15,7 +15,8 @@ use crate::script::{self, NoFiles, Shell};
 use crate::wanted::{Action, Face, Notice, Wanted};
 
 /// Where programs are looked for when neither image nor user says it.
-pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Prefixes of variables that are set inside, the strongest first.
 const FORWARDING: [&str; 3] = ["ORLOPENV_", "APPTAINERENV_", "SINGULARITYENV_"];
@@ -24,7 +25,8 @@ const FORWARDING: [&str; 3] = ["ORLOPENV_", "APPTAINERENV_", "SINGULARITYENV_"];
 const STEERING: [&str; 3] = ["ORLOP_", "APPTAINER_", "SINGULARITY_"];
 
 /// What passes with a clean environment.
-const CLEAN: [&str; 6] = ["TERM", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"];
+const CLEAN: [&str; 6] =
+    ["TERM", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"];
 
 /// Variables set inside whatever the image says, and what the user should hear about them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,7 +92,8 @@ fn has_newer(environment: &[(OsString, OsString)], name: &str) -> bool {
 
 /// Reads one `--env`: `A=1,B=2`, or one variable whose value keeps its commas.
 fn assignments(text: &str) -> Vec<(String, OsString)> {
-    let pieces = if text.matches('=').count() == 1 { vec![text] } else { text.split(',').collect() };
+    let pieces =
+        if text.matches('=').count() == 1 { vec![text] } else { text.split(',').collect() };
     let mut out: Vec<(String, OsString)> = Vec::new();
     for piece in pieces {
         match (piece.split_once('='), out.last_mut()) {
@@ -184,7 +187,8 @@ fn passing(wanted: &Wanted) -> Start {
 
 fn passes(name: &OsStr, clean: bool) -> bool {
     let bytes = name.as_bytes();
-    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| bytes.starts_with(prefix.as_bytes()));
+    let begins =
+        |prefixes: &[&str]| prefixes.iter().any(|prefix| bytes.starts_with(prefix.as_bytes()));
     if begins(&STEERING) || begins(&FORWARDING) || bytes.is_empty() {
         return false;
     }
@@ -195,7 +199,8 @@ fn passes(name: &OsStr, clean: bool) -> bool {
     let upper = bytes.iter().all(|byte| !byte.is_ascii_lowercase());
     !clean
         || CLEAN.iter().any(|allowed| {
-            bytes == allowed.as_bytes() || (upper && allowed.ends_with("_proxy") && lower == allowed.as_bytes())
+            bytes == allowed.as_bytes()
+                || (upper && allowed.ends_with("_proxy") && lower == allowed.as_bytes())
         })
 }
 
@@ -235,4 +240,4 @@ pub(crate) fn complete_path(path: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 #[path = "environment/tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -87,7 +87,9 @@ pub enum Error {
         at: String,
     },
     /// A mount.
-    #[error("container creation failed: mount hook function failure: mount {source_path}->{at} error")]
+    #[error(
+        "container creation failed: mount hook function failure: mount {source_path}->{at} error"
+    )]
     Mount {
         /// What is mounted.
         source_path: String,

@@ -35,7 +35,8 @@ pub(crate) fn give_up_rights(keep: bool) -> Result<(), Error> {
         while rest
             .next()
             .is_some_and(|one| rustix::thread::remove_capability_from_bounding_set(one).is_ok())
-        {}
+        {
+        }
         let none = CapabilitySets {
             effective: CapabilitySet::empty(),
             permitted: CapabilitySet::empty(),
@@ -55,7 +56,8 @@ pub(crate) fn give_up_rights(keep: bool) -> Result<(), Error> {
 pub(crate) fn replace(payload: &Payload) -> Result<u8, Error> {
     let first = payload.arguments.first().map(OsString::as_os_str).unwrap_or_default();
     let program = find(first, &payload.path)?;
-    let arguments: Vec<CString> = payload.arguments.iter().filter_map(|text| c_string(text)).collect();
+    let arguments: Vec<CString> =
+        payload.arguments.iter().filter_map(|text| c_string(text)).collect();
     let environment: Vec<CString> = payload
         .environment
         .iter()

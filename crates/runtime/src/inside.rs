@@ -189,11 +189,8 @@ fn source(shell: &mut Shell, file: &Path, text: &[u8]) -> Result<(), Error> {
     let is_docker = file.file_name().is_some_and(|name| {
         name.as_bytes().starts_with(b"10-docker") && name.as_bytes().ends_with(b".sh")
     });
-    let code: Result<Vec<Command>, Unusable> = match script::parse(text) {
-        // Written by Apptainer 1.4.5, which broke the quoting: take every line that parses.
-        Err(_) if is_docker => Ok(script::parse_lines(text)),
-        parsed => parsed,
-    };
+    let code: Result<Vec<Command>, Unusable> =
+        if is_docker { Ok(script::parse_exports(text)) } else { script::parse(text) };
     let before = shell.clone();
     let stop = match code {
         Ok(code) => shell.run(&code, &Container).err(),
@@ -234,11 +231,8 @@ fn inject(shell: &mut Shell, wanted: &Wanted) -> Result<(), Error> {
         if matches!(name.as_str(), "UID" | "GID") {
             continue;
         }
-        let mut value = if wanted.environment.no_eval {
-            value.clone()
-        } else {
-            evaluate(shell, name, value)?
-        };
+        let mut value =
+            if wanted.environment.no_eval { value.clone() } else { evaluate(shell, name, value)? };
         if name == "LD_LIBRARY_PATH" {
             value.push(":");
             value.push(LIBRARIES);

@@ -85,6 +85,7 @@ struct MountAttr {
 }
 
 /// Forbids more to a mount; with `below`, to all mounts below it too.
+#[expect(unsafe_code, reason = "no safe wrapper of mount_setattr")]
 pub(crate) fn restrict(mount: BorrowedFd<'_>, what: Attributes, below: bool) -> io::Result<()> {
     let set = [
         (what.read_only, libc::MOUNT_ATTR_RDONLY),

@@ -119,7 +119,8 @@ pub(crate) fn new_others(wanted: &Namespaces) -> Result<(), Error> {
         unshare(flags).map_err(|errno| denied("cannot make namespaces", errno))?;
     }
     if wanted.net {
-        raise_loopback().map_err(|cause| Error::setup("cannot set up the loopback device", cause))?;
+        raise_loopback()
+            .map_err(|cause| Error::setup("cannot set up the loopback device", cause))?;
     }
     Ok(())
 }
@@ -137,6 +138,7 @@ pub(crate) fn set_hostname(name: &str) -> Result<(), Error> {
 }
 
 /// Brings `lo` up in the own network namespace.
+#[expect(unsafe_code, reason = "an ioctl")]
 fn raise_loopback() -> io::Result<()> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
     use std::os::fd::AsRawFd as _;
@@ -147,10 +149,8 @@ fn raise_loopback() -> io::Result<()> {
         *slot = byte.cast_signed() as libc::c_char;
     }
     let up = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or_default();
-    let request = libc::ifreq {
-        ifr_name: name,
-        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: up },
-    };
+    let request =
+        libc::ifreq { ifr_name: name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: up } };
     // SAFETY: the socket is open and the request is an ifreq, as this ioctl wants it.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

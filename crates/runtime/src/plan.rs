@@ -1,8 +1,8 @@
 //! Which mounts make a container, in order; and where its process starts.
 //!
 //! Pure: a [`Wanted`] and a few facts in, a list of steps out. The order is that of contract.md
-//! section 8.4 of the design notes, with two changes: the user's binds come after the temporary
-//! directories, so that a bind below `/tmp` is seen, and masks come last, so that no bind uncovers
+//! section 8.4 of the design notes, with two changes: home and the user's binds come after the
+//! temporary directories, so that what lies below `/tmp` is seen, and masks come last, so that no bind uncovers
 //! them.
 //!
 //! Not here: the system calls ([`crate::enter`]).
@@ -87,9 +87,8 @@ pub(crate) struct Host {
 }
 
 /// Directories that are the container's own, never the caller's, when a job starts in them.
-const OWN: [&str; 10] = [
-    "/", "/etc", "/bin", "/mnt", "/usr", "/var", "/opt", "/sbin", "/lib", "/lib64",
-];
+const OWN: [&str; 10] =
+    ["/", "/etc", "/bin", "/mnt", "/usr", "/var", "/opt", "/sbin", "/lib", "/lib64"];
 
 /// Says how the container is made.
 pub(crate) fn plan(wanted: &Wanted, host: &Host) -> Plan {
@@ -98,8 +97,8 @@ pub(crate) fn plan(wanted: &Wanted, host: &Host) -> Plan {
     let taken: Vec<PathBuf> = binds.iter().filter_map(place).collect();
     let mut steps = kernel(wanted, host);
     steps.extend(system_binds(wanted));
-    steps.extend(home(wanted, &mut notices));
     steps.extend(temporary(wanted));
+    steps.extend(home(wanted, &mut notices));
     steps.retain(|step| place(step).is_none_or(|at| !taken.contains(&at)));
     for at in &wanted.scratch {
         match &wanted.workdir {

@@ -23,7 +23,10 @@ pub(crate) struct Stored {
 /// Reads the two lists; nothing when the script is of another kind or holds them in another form.
 pub(crate) fn read(text: &[u8]) -> Option<Stored> {
     find(text, MARK)?;
-    Some(Stored { entrypoint: list(text, b"\nOCI_ENTRYPOINT=")?, command: list(text, b"\nOCI_CMD=")? })
+    Some(Stored {
+        entrypoint: list(text, b"\nOCI_ENTRYPOINT=")?,
+        command: list(text, b"\nOCI_CMD=")?,
+    })
 }
 
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {
@@ -55,7 +58,8 @@ pub(crate) fn command<E>(
     arguments: &[OsString],
     mut evaluate: impl FnMut(&OsStr) -> Result<OsString, E>,
 ) -> Result<Vec<OsString>, E> {
-    let own = |items: &[Vec<u8>]| items.iter().map(|item| OsString::from_vec(item.clone())).collect();
+    let own =
+        |items: &[Vec<u8>]| items.iter().map(|item| OsString::from_vec(item.clone())).collect();
     let mut command: Vec<OsString> = own(&stored.entrypoint);
     if arguments.is_empty() {
         command.extend::<Vec<OsString>>(own(&stored.command));

@@ -14,7 +14,7 @@ mod word;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use parser::{parse, parse_double_quoted, parse_lines, parse_word, parse_words};
+pub(crate) use parser::{parse, parse_double_quoted, parse_exports, parse_word, parse_words};
 pub(crate) use run::{Files, NoFiles, Shell, Stop};
 
 /// Why code cannot be taken without a shell.

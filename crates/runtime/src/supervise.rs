@@ -19,6 +19,7 @@ use crate::error::Error;
 ///
 /// In the parent: the status, once the child has ended. In the process that is to become the
 /// payload: nothing.
+#[expect(unsafe_code, reason = "ends without unwinding")]
 pub(crate) fn split(no_init: bool) -> Result<Option<u8>, Error> {
     let parent = getpid();
     let old = block_all()?;
@@ -44,6 +45,7 @@ pub(crate) fn split(no_init: bool) -> Result<Option<u8>, Error> {
     Ok(None)
 }
 
+#[expect(unsafe_code, reason = "fork")]
 fn fork_once() -> Result<ForkResult, Error> {
     // SAFETY: the process has one thread (documented at `enter::run`), so the child may do anything.
     unsafe { fork() }.map_err(|errno| Error::setup("cannot start a process", errno))
@@ -69,7 +71,7 @@ fn block_all() -> Result<SigSet, Error> {
 
 fn restore_mask(old: &SigSet) {
     // The set came from the kernel: it takes it back.
-    drop(old.thread_set_mask());
+    let _ = old.thread_set_mask();
 }
 
 /// Reaps every child and passes on signals until `payload` has ended.
@@ -94,6 +96,7 @@ fn wait_for(payload: Pid) -> u8 {
 
 /// Waits for one signal and passes it on when a process sent it. Those of the terminal reach the
 /// payload by themselves, because it is in the same process group.
+#[expect(unsafe_code, reason = "sigwaitinfo tells who sent a signal")]
 fn pass_on(payload: Pid) {
     // SAFETY: all-zero is a valid siginfo_t, which the kernel fills.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -105,16 +108,19 @@ fn pass_on(payload: Pid) {
         Ok(Signal::SIGCHLD | Signal::SIGURG) | Err(_) => {}
         Ok(Signal::SIGTSTP) => {
             // The job's shell waits for this process to stop; the payload got the signal too.
-            drop(nix::sys::signal::raise(Signal::SIGSTOP));
+            let _ = nix::sys::signal::raise(Signal::SIGSTOP);
         }
-        Ok(signal) if sent => drop(nix::sys::signal::kill(payload, signal)),
+        Ok(signal) if sent => {
+            let _ = nix::sys::signal::kill(payload, signal);
+        }
         Ok(_) => {}
     }
 }
 
 /// Gives the payload the dispositions that its caller left: the standard library ignores SIGPIPE.
+#[expect(unsafe_code, reason = "sigaction")]
 pub(crate) fn restore_signals() {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: no handler is installed, only the default.
-    drop(unsafe { sigaction(Signal::SIGPIPE, &default) });
+    let _ = unsafe { sigaction(Signal::SIGPIPE, &default) };
 }

@@ -12,8 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, openat2,
-    statat, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, openat2, statat,
+    symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -120,7 +120,8 @@ impl Tree {
     /// Makes a place and the directories above it.
     fn make(&self, path: &Path, kind: Kind) -> io::Result<OwnedFd> {
         let mut above = Path::new("/").to_path_buf();
-        let mut parts = path.components().filter(|part| matches!(part, Component::Normal(_))).peekable();
+        let mut parts =
+            path.components().filter(|part| matches!(part, Component::Normal(_))).peekable();
         while let Some(part) = parts.next() {
             let parent = self.find(&above)?;
             above.push(part);
@@ -136,7 +137,8 @@ impl Tree {
 
     fn make_file(&self, parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        let create = || rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop);
+        let create =
+            || rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop);
         match create() {
             // A link that leads nowhere.
             Err(Errno::EXIST) => {

@@ -51,7 +51,8 @@ impl<'a> Assembly<'a> {
         let mode = Path::new("0755");
         let stage = mounts::new("tmpfs", &[("mode", Some(mode))], flags)
             .map_err(|cause| denied("cannot mount a tmpfs", cause))?;
-        mounts::attach_at(stage.as_fd(), at).map_err(|cause| denied("cannot mount a tmpfs", cause))?;
+        mounts::attach_at(stage.as_fd(), at)
+            .map_err(|cause| denied("cannot mount a tmpfs", cause))?;
         let root = match (wanted.writable, kind) {
             (Writable::Image, ImageKind::Directory) => attach_directly(&stage, &image),
             _ => overlay(&stage, at, &image),
@@ -324,7 +325,7 @@ impl<'a> Assembly<'a> {
         let name = if directory { "empty" } else { "empty-file" };
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
         if directory {
-            drop(mkdirat(&self.stage, name, Mode::from_raw_mode(0o555)));
+            let _ = mkdirat(&self.stage, name, Mode::from_raw_mode(0o555));
         } else {
             drop(openat(&self.stage, name, flags, Mode::from_raw_mode(0o444)));
         }

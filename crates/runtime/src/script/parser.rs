@@ -10,14 +10,41 @@ const DEPTH: usize = 32;
 
 /// Words that begin or end a compound command where a command may begin.
 const RESERVED: [&[u8]; 18] = [
-    b"if", b"then", b"elif", b"else", b"fi", b"for", b"do", b"done", b"{", b"}", b"!", b"while",
-    b"until", b"case", b"esac", b"in", b"function", b"[[",
+    b"if",
+    b"then",
+    b"elif",
+    b"else",
+    b"fi",
+    b"for",
+    b"do",
+    b"done",
+    b"{",
+    b"}",
+    b"!",
+    b"while",
+    b"until",
+    b"case",
+    b"esac",
+    b"in",
+    b"function",
+    b"[[",
 ];
 
 /// Builtins that are known; anything else is a program and needs a shell.
 const BUILTINS: [&[u8]; 13] = [
-    b":", b"true", b"false", b"export", b"unset", b"test", b"[", b".", b"source", b"exit", b"echo",
-    b"declare", b"readonly",
+    b":",
+    b"true",
+    b"false",
+    b"export",
+    b"unset",
+    b"test",
+    b"[",
+    b".",
+    b"source",
+    b"exit",
+    b"echo",
+    b"declare",
+    b"readonly",
 ];
 
 /// Parses a whole text.
@@ -33,10 +60,21 @@ pub(crate) fn parse(text: &[u8]) -> Result<Vec<Command>, Unusable> {
     }
 }
 
-/// Parses a text line by line and keeps what parses: for files whose quoting is broken.
+/// Parses a file of `export` lines whose quoting may be broken (Apptainer 1.4.5 put two backslashes
+/// before a quote): as a whole when that gives a command for each line, else line by line.
+pub(crate) fn parse_exports(text: &[u8]) -> Vec<Command> {
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"export "));
+    let suspicious = text.windows(3).any(|window| window == br#"\\""#);
+    match parse(text) {
+        Ok(commands) if !suspicious || commands.len() == lines.count() => commands,
+        _ => parse_lines(text),
+    }
+}
+
+/// Parses a text line by line and keeps what parses.
 ///
 /// A piece begins at each line that begins with `export `, because values may hold newlines.
-pub(crate) fn parse_lines(text: &[u8]) -> Vec<Command> {
+fn parse_lines(text: &[u8]) -> Vec<Command> {
     let mut pieces: Vec<Vec<u8>> = Vec::new();
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         match pieces.last_mut() {
@@ -123,7 +161,10 @@ impl Parser<'_> {
         let rest = self.cursor.rest();
         rest.starts_with(word)
             && rest.get(word.len()).is_none_or(|byte| {
-                matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')')
+                matches!(
+                    byte,
+                    b' ' | b'\t' | b'\n' | b'\r' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')'
+                )
             })
     }
 
@@ -147,7 +188,9 @@ impl Parser<'_> {
         let mut commands = Vec::new();
         loop {
             self.skip_lines();
-            if self.cursor.peek().is_none() || self.reserved().is_some_and(|word| ends.contains(&word)) {
+            if self.cursor.peek().is_none()
+                || self.reserved().is_some_and(|word| ends.contains(&word))
+            {
                 break;
             }
             commands.push(self.and_or()?);
@@ -312,7 +355,8 @@ pub(crate) fn assignment(word: &Word) -> Option<(Vec<u8>, Word)> {
     let Part::Literal { bytes, quoted: false } = first else { return None };
     let equals = bytes.iter().position(|byte| *byte == b'=')?;
     let (name, value) = (bytes.get(..equals)?, bytes.get(equals + 1..)?);
-    if !name.first().copied().is_some_and(starts_name) || !name.iter().copied().all(continues_name) {
+    if !name.first().copied().is_some_and(starts_name) || !name.iter().copied().all(continues_name)
+    {
         return None;
     }
     let mut parts = vec![Part::Literal { bytes: value.to_vec(), quoted: true }];

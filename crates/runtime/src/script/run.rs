@@ -109,7 +109,8 @@ impl Shell {
     /// The exported variables.
     pub(crate) fn environment(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         let exported = self.variables.iter().filter(|(_, variable)| variable.exported);
-        exported.map(|(name, variable)| (OsStr::from_bytes(name), OsStr::from_bytes(&variable.value)))
+        exported
+            .map(|(name, variable)| (OsStr::from_bytes(name), OsStr::from_bytes(&variable.value)))
     }
 
     /// Counts all variables as unchanged.
@@ -230,9 +231,10 @@ impl Shell {
                 Ok(true)
             }
             b"exit" => {
-                let status = self.fields(rest).first().map_or(Some(0), |status| {
-                    std::str::from_utf8(status).ok()?.parse().ok()
-                });
+                let status = self
+                    .fields(rest)
+                    .first()
+                    .map_or(Some(0), |status| std::str::from_utf8(status).ok()?.parse().ok());
                 Err(Stop::Exit { status: status.unwrap_or(2) })
             }
             _ => self.source(rest, files),
@@ -303,7 +305,9 @@ impl Shell {
             let mut field: Option<Vec<u8>> = None;
             for part in word {
                 match part {
-                    Part::Literal { bytes, .. } => field.get_or_insert_default().extend_from_slice(bytes),
+                    Part::Literal { bytes, .. } => {
+                        field.get_or_insert_default().extend_from_slice(bytes)
+                    }
                     Part::Parameter { name, rule, quoted: true } => {
                         let value = self.parameter(name, rule);
                         field.get_or_insert_default().extend(value);
@@ -385,7 +389,8 @@ fn test(arguments: &[Vec<u8>], files: &dyn Files) -> Result<bool, Stop> {
 
 fn compare(left: &[u8], operator: &[u8], right: &[u8]) -> Result<bool, Stop> {
     let number = |text: &[u8]| {
-        let number = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse::<i64>().ok());
+        let number =
+            std::str::from_utf8(text).ok().and_then(|text| text.trim().parse::<i64>().ok());
         number.ok_or(needs_shell("this test"))
     };
     let (left, right) = (number(left)?, number(right)?);

@@ -63,6 +63,15 @@ fn push(word: &mut Word, byte: u8, quoted: bool) {
     }
 }
 
+/// True where a `~` stands for a home directory: first, or after `=` or `:`.
+fn may_be_home(word: &Word) -> bool {
+    match word.last() {
+        None => true,
+        Some(Part::Literal { bytes, quoted: false }) => matches!(bytes.last(), Some(b'=' | b':')),
+        Some(_) => false,
+    }
+}
+
 fn mark_quoted(word: &mut Word) {
     word.push(Part::Literal { bytes: Vec::new(), quoted: true });
 }
@@ -75,7 +84,9 @@ pub(crate) fn unquoted(cursor: &mut Cursor<'_>, in_braces: bool) -> Result<Word,
     while let Some(byte) = cursor.peek() {
         match byte {
             b'}' if in_braces => break,
-            b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' if !in_braces => break,
+            b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' if !in_braces => {
+                break;
+            }
             b'\'' => {
                 cursor.next();
                 single_quoted(cursor, &mut word)?;
@@ -98,7 +109,7 @@ pub(crate) fn unquoted(cursor: &mut Cursor<'_>, in_braces: bool) -> Result<Word,
                 dollar(cursor, &mut word, false)?;
             }
             b'`' => return Err(cursor.needs_shell("`command`")),
-            b'~' if word.is_empty() => return Err(cursor.needs_shell("~")),
+            b'~' if may_be_home(&word) => return Err(cursor.needs_shell("~")),
             byte => {
                 cursor.next();
                 push(&mut word, byte, false);
