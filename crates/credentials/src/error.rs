@@ -66,10 +66,12 @@ pub enum Error {
         cause: PublishError,
     },
     /// Another process holds the lock for longer than the limit.
-    #[error("{} is locked by another process", lock.display())]
+    #[error("{} is locked by {}", lock.display(), holder.map_or("another process".to_owned(), |pid| format!("process {pid}")))]
     Locked {
         /// The lock file.
         lock: PathBuf,
+        /// The process that holds it, where the kernel tells.
+        holder: Option<u32>,
     },
     /// A user name or host that cannot be stored.
     #[error("{what}")]

@@ -16,6 +16,7 @@ mod json_text;
 pub mod keys;
 pub mod listing;
 pub mod loading;
+mod lock;
 pub mod login;
 pub mod precedence;
 pub mod programs;

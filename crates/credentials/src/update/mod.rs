@@ -1,29 +1,27 @@
 //! Changing a credential file: lock, read again, edit, publish.
 //!
-//! The lock is a file beside the target (`<name>.lock`, 0600), because the target itself is
-//! replaced. Programs that know no lock are met by reading again under it. Where locks do not work
-//! the update goes on without: publishing keeps the file whole all the same.
+//! Programs that know no lock are met by reading again under it. Where locks do not work the update
+//! goes on without: publishing keeps the file whole all the same, and an edit that another one
+//! undid is made again.
 //!
 //! Not here: what an edit does ([`crate::docker_json`], [`crate::remote_yaml`]).
 
-use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use orlop_config::limits;
 use orlop_publish::{Draft, Mode};
-use rustix::event::{Timespec, poll};
-use rustix::fs::{AtFlags, FlockOperation, Mode as Bits, OFlags};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
+use zeroize::Zeroizing;
 
 use crate::docker_json::AuthFile;
+use crate::lock::Lock;
 use crate::remote_yaml::{self, RemoteYaml};
-use crate::{Credential, Error, loading};
+use crate::{Credential, Error, loading, reading};
 
-/// Longest time between two tries to take a lock that somebody holds.
-const TRY_AGAIN: Duration = Duration::from_millis(8);
+/// How often an edit is made again when it is lost where locks do not work.
+const UNLOCKED_TRIES: u32 = 5;
 
 /// Which file is changed and what may be made for it.
 #[derive(Clone, Debug)]
@@ -129,7 +127,7 @@ pub fn remove_rows(target: &Target, host: &str) -> Result<bool, Error> {
 
 fn edit(
     target: &Target,
-    change: impl FnOnce(&mut AuthFile) -> Result<bool, Error>,
+    change: impl Fn(&mut AuthFile) -> Result<bool, Error>,
 ) -> Result<bool, Error> {
     locked(target, |path| {
         let file = loading::auth_file_as(path, &target.name)?;
@@ -139,7 +137,7 @@ fn edit(
     })
 }
 
-fn edit_list(target: &Target, change: impl FnOnce(&mut RemoteYaml) -> bool) -> Result<bool, Error> {
+fn edit_list(target: &Target, change: impl Fn(&mut RemoteYaml) -> bool) -> Result<bool, Error> {
     locked(target, |path| {
         let list = loading::list_file(path, &target.name)?;
         let mut list = list.unwrap_or_else(|| RemoteYaml::empty(&target.name));
@@ -150,24 +148,37 @@ fn edit_list(target: &Target, change: impl FnOnce(&mut RemoteYaml) -> bool) -> R
 /// Runs an edit under the file's lock and publishes the text it gives, if any.
 fn locked(
     target: &Target,
-    text: impl FnOnce(&Path) -> Result<Option<String>, Error>,
+    text: impl Fn(&Path) -> Result<Option<String>, Error>,
 ) -> Result<bool, Error> {
     let path = resolve(&target.path)?;
-    if target.make_directory {
+    // A link into a directory that is missing is a mistake, not a wish for that directory.
+    if target.make_directory && path == target.path {
         make_directory(parent(&path))?;
     }
-    let lock = take_lock(&path)?;
+    let lock = Lock::of(&path)?;
     check_owner(&path, &target.name)?;
-    let changed = match text(&path)? {
-        Some(text) => {
-            let text = zeroize::Zeroizing::new(text);
-            publish(&path, &target.name, text.as_bytes())?;
-            true
+    if lock.was_there {
+        let removed = orlop_publish::sweep(parent(&path));
+        tracing::debug!(removed, "drafts of dead processes");
+    }
+    let mut changed = false;
+    // Without a lock somebody may have replaced the file with one that knows nothing of this edit.
+    let tries = if lock.is_held() { 1 } else { UNLOCKED_TRIES };
+    for _ in 0..tries {
+        let Some(text) = text(&path)?.map(Zeroizing::new) else { break };
+        if changed && is_content(&path, text.as_bytes())? {
+            break;
         }
-        None => false,
-    };
+        publish(&path, &target.name, text.as_bytes())?;
+        changed = true;
+    }
     drop(lock);
     Ok(changed)
+}
+
+fn is_content(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
+    let there = reading::read(path, limits::CREDENTIAL_FILE_BYTES)?;
+    Ok(there.is_some_and(|there| *there.bytes == *bytes))
 }
 
 fn publish(path: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
@@ -214,47 +225,6 @@ fn check_owner(path: &Path, name: &str) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
-}
-
-/// Takes the lock, waiting for at most the limit; `None` where locks do not work.
-fn take_lock(path: &Path) -> Result<Option<File>, Error> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".lock");
-    let lock = parent(path).join(name);
-    let disk =
-        |cause: Errno| Error::Disk { doing: "open", path: lock.clone(), cause: cause.into() };
-    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = File::from(
-        rustix::fs::open(&lock, flags, Bits::from_raw_mode(0o600))
-            .or_else(|cause| mend_lock(&lock, flags, cause))
-            .map_err(disk)?,
-    );
-    let end = Instant::now().checked_add(limits::LOCK_TIME);
-    let mut pause = Duration::from_millis(1);
-    loop {
-        match rustix::fs::flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(file)),
-            Err(Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP) => return Ok(None),
-            Err(Errno::WOULDBLOCK | Errno::INTR) => {}
-            Err(cause) => return Err(disk(cause)),
-        }
-        if end.is_none_or(|end| Instant::now() >= end) {
-            return Err(Error::Locked { lock });
-        }
-        // A blocking flock has no time limit; the pauses are far shorter than an update.
-        let wait = Timespec::try_from(pause).ok();
-        let _ = poll(&mut [], wait.as_ref());
-        pause = pause.saturating_mul(2).min(TRY_AGAIN);
-    }
-}
-
-/// A lock file of ours that lost its mode gets it back.
-fn mend_lock(lock: &Path, flags: OFlags, cause: Errno) -> Result<std::os::fd::OwnedFd, Errno> {
-    if cause != Errno::ACCESS {
-        return Err(cause);
-    }
-    rustix::fs::chmod(lock, Bits::from_raw_mode(0o600))?;
-    rustix::fs::open(lock, flags, Bits::from_raw_mode(0o600))
 }
 
 #[cfg(test)]
