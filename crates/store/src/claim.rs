@@ -13,6 +13,7 @@ use orlop_config::limits;
 use orlop_publish::{Draft, Mode, PublishError};
 use serde::{Deserialize, Serialize};
 
+use crate::files::random;
 use crate::store::Store;
 use crate::{Entry, Error};
 
@@ -79,13 +80,14 @@ impl Store {
             host: settings.host.clone(),
             boot: settings.boot.clone(),
             pid: settings.pid,
-            nonce: nonce(&path)?,
+            nonce: random(),
             beat: 0,
         };
         let bytes = encode(&stored, &path)?;
         let failed = |error| Error::publish(bytes.len() as u64, error);
         let tmp = self.layout().tmp();
-        let mut draft = Draft::within(&tmp, &path, Mode::Exact(0o600)).map_err(failed)?;
+        let begin = || Draft::within(&tmp, &path, Mode::Exact(0o600)).map_err(failed);
+        let mut draft = self.mended(begin)?;
         draft.write_all(&bytes).map_err(|cause| Error::disk("write", &path, 0, cause))?;
         match draft.publish_new() {
             Ok(_) => Ok(Claimed::Ours(Claim { store: self.clone(), path, stored })),
@@ -144,6 +146,12 @@ impl Watch {
         now.saturating_duration_since(self.changed)
     }
 
+    /// Host and process that hold the claim, as it says.
+    #[must_use]
+    pub fn holder(&self) -> Option<(String, u32)> {
+        decode(&self.last).map(|stored| (stored.host, stored.pid))
+    }
+
     /// Takes a stale claim over. Of two that do so at once both get one; the bytes they publish are
     /// the same.
     ///
@@ -155,7 +163,7 @@ impl Watch {
             host: settings.host.clone(),
             boot: settings.boot.clone(),
             pid: settings.pid,
-            nonce: nonce(&self.path)?,
+            nonce: random(),
             beat: 0,
         };
         let bytes = encode(&stored, &self.path)?;
@@ -188,13 +196,6 @@ fn decode(bytes: &[u8]) -> Option<Stored> {
 
 fn encode(stored: &Stored, path: &Path) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(stored).map_err(|cause| Error::disk("write", path, 0, cause.into()))
-}
-
-fn nonce(path: &Path) -> Result<u64, Error> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|cause| Error::errno("name", path, cause))?;
-    Ok(u64::from_ne_bytes(bytes))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Small files: reading one whole with a limit, publishing one, the file system's own time.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -28,6 +28,26 @@ pub(crate) fn touch(file: &File) {
     let _ = rustix::fs::futimens(file, &times);
 }
 
+/// A number that nobody else has: for names. Where the kernel has no chance to give, the time does.
+pub(crate) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let flags = rustix::rand::GetRandomFlags::empty();
+    match rustix::rand::getrandom(&mut bytes, flags) {
+        Ok(8) => u64::from_ne_bytes(bytes),
+        _ => rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_nsec.unsigned_abs(),
+    }
+}
+
+/// Lists a directory; one that is missing has nothing in it.
+pub(crate) fn list(directory: &Path) -> Result<Vec<DirEntry>, Error> {
+    let failed = |cause| Error::disk("read", directory, 0, cause);
+    match std::fs::read_dir(directory) {
+        Ok(found) => found.collect::<Result<_, _>>().map_err(failed),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(cause) => Err(failed(cause)),
+    }
+}
+
 /// Sets a file's modification time to now, by the file system's clock.
 pub(crate) fn renew(file: &File) -> std::io::Result<()> {
     let now = timespec(UTIME_NOW);
@@ -51,7 +71,8 @@ impl Store {
     pub(crate) fn publish_bytes(&self, path: &Path, bytes: &[u8]) -> Result<File, Error> {
         let failed = |error| Error::publish(bytes.len() as u64, error);
         let tmp = self.layout().tmp();
-        let mut draft = Draft::within(&tmp, path, Mode::Exact(0o600)).map_err(failed)?;
+        let begin = || Draft::within(&tmp, path, Mode::Exact(0o600)).map_err(failed);
+        let mut draft = self.mended(begin)?;
         draft
             .write_all(bytes)
             .map_err(|cause| Error::disk("write", path, bytes.len() as u64, cause))?;
@@ -63,7 +84,7 @@ impl Store {
     pub(crate) fn file_system_time(&self) -> Result<SystemTime, Error> {
         let path = self.layout().leases().join(".now");
         let failed = |cause| Error::disk("write", &path, 0, cause);
-        let file = open_or_make(&path).map_err(failed)?;
+        let file = self.mended(|| open_or_make(&path).map_err(failed))?;
         renew(&file).map_err(failed)?;
         let found = file.metadata().map_err(failed)?;
         Ok(time(found.mtime(), found.mtime_nsec()))

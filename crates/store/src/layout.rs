@@ -75,6 +75,26 @@ impl Layout {
         Ok(layout)
     }
 
+    /// The places of a cache that is there, without making or changing anything.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`], [`Error::Format`], [`Error::Disk`].
+    pub(crate) fn existing(root: &Path) -> Result<Self, Error> {
+        let unusable = |what: &str, cause| Error::Unusable {
+            path: root.to_owned(),
+            what: what.to_owned(),
+            cause,
+        };
+        let found = fs::metadata(root.join("version"))
+            .map_err(|cause| unusable("holds no cache", Some(cause)))?;
+        if found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(unusable(&format!("belongs to user {}", found.uid()), None));
+        }
+        let layout = Self { root: root.to_owned() };
+        layout.check_format()?;
+        Ok(layout)
+    }
+
     /// Checks that the directory is the user's alone, and makes it so where that harms nothing.
     fn own(&self) -> Result<(), (String, Option<std::io::Error>)> {
         let failed = |cause| ("is not readable".to_owned(), Some(cause));

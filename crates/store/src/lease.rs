@@ -14,7 +14,7 @@ use rustix::event::{Timespec, poll};
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::files::{open_or_make, renew, time, touch};
+use crate::files::{list, open_or_make, renew, time, touch};
 use crate::store::Store;
 use crate::{Entry, Error};
 
@@ -134,7 +134,8 @@ impl Store {
     pub fn lease(&self, entry: &Entry) -> Result<(), Error> {
         let path = self.lease_path(entry);
         let failed = |cause| Error::disk("write", &path, 0, cause);
-        renew(&open_or_make(&path).map_err(failed)?).map_err(failed)
+        let file = self.mended(|| open_or_make(&path).map_err(failed))?;
+        renew(&file).map_err(failed)
     }
 
     /// Renews this host's lease files of entries that somebody on it has open, and removes the
@@ -167,10 +168,8 @@ impl Store {
     pub(crate) fn leases(&self) -> Result<Vec<(String, Duration)>, Error> {
         let now = self.file_system_time()?;
         let directory = self.layout().leases();
-        let failed = |cause| Error::disk("read", &directory, 0, cause);
         let mut leases = Vec::new();
-        for found in std::fs::read_dir(&directory).map_err(failed)? {
-            let found = found.map_err(failed)?;
+        for found in list(&directory)? {
             let Ok(name) = found.file_name().into_string() else { continue };
             let Ok(stat) = found.metadata() else { continue };
             let renewed = time(stat.mtime(), stat.mtime_nsec());

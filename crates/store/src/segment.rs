@@ -81,7 +81,8 @@ impl Store {
     /// [`Error::DiskFull`], [`Error::Disk`].
     pub fn draft_segment(&self, key: &Key) -> Result<SegmentDraft, Error> {
         let failed = |error| Error::publish(0, error);
-        let mut draft = DirectoryDraft::within(&self.layout().tmp()).map_err(failed)?;
+        let tmp = self.layout().tmp();
+        let mut draft = self.mended(|| DirectoryDraft::within(&tmp).map_err(failed))?;
         let data = draft.create("data").map_err(failed)?;
         Ok(SegmentDraft { store: self.clone(), key: key.clone(), draft, data })
     }
@@ -91,22 +92,38 @@ impl Store {
     /// # Errors
     /// [`Error::Disk`].
     pub fn segment(&self, key: &Key) -> Result<Option<Segment>, Error> {
-        let entry = Entry::Segment(key.clone());
-        let path = self.path(&entry);
+        match self.find_segment(key)? {
+            Found::Whole(segment) => Ok(Some(segment)),
+            Found::Missing => Ok(None),
+            Found::Broken => {
+                self.move_aside(&Entry::Segment(key.clone()), "a file of it is missing")?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Looks for a segment's files.
+    pub(crate) fn find_segment(&self, key: &Key) -> Result<Found, Error> {
+        let path = self.layout().segment(key);
         // Twice: a collector may take it away between the two files.
         for _ in 0..2 {
-            let (Some(data), Some(index)) = (open(&path.join("data"))?, open(&path.join("index"))?)
-            else {
-                if !exists(&path) {
-                    return Ok(None);
-                }
-                continue;
-            };
-            return Ok(Some(Segment { data, index }));
+            let (data, index) = (open(&path.join("data"))?, open(&path.join("index"))?);
+            if let (Some(data), Some(index)) = (data, index) {
+                return Ok(Found::Whole(Segment { data, index }));
+            }
+            if !exists(&path) {
+                return Ok(Found::Missing);
+            }
         }
-        self.move_aside(&entry, "a file of it is missing")?;
-        Ok(None)
+        Ok(Found::Broken)
     }
+}
+
+/// What was found of a segment.
+pub(crate) enum Found {
+    Whole(Segment),
+    Missing,
+    Broken,
 }
 
 fn open(path: &Path) -> Result<Option<Leased>, Error> {

@@ -55,6 +55,30 @@ impl Store {
         Ok(Self(Arc::new(Inner { layout, settings, used: Mutex::default() })))
     }
 
+    /// Opens a cache that cannot be written, to use what is in it. Everything that writes fails;
+    /// nothing is made or changed.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when there is no cache there that this user may read;
+    /// [`Error::Format`], [`Error::Disk`].
+    pub fn open_read_only(root: &Path, settings: Settings) -> Result<Self, Error> {
+        let layout = Layout::existing(root)?;
+        Ok(Self(Arc::new(Inner { layout, settings, used: Mutex::default() })))
+    }
+
+    /// Does something that writes; where the cache was deleted under this process, it is made anew
+    /// and the thing is tried once more.
+    pub(crate) fn mended<T>(&self, act: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+        match act() {
+            Err(Error::Disk { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => {
+                tracing::warn!(root = %self.root().display(), "the cache was deleted");
+                Layout::make(self.root())?;
+                act()
+            }
+            done => done,
+        }
+    }
+
     /// The cache's directory.
     #[must_use]
     pub fn root(&self) -> &Path {
@@ -111,6 +135,50 @@ pub(crate) mod tests {
         let mut draft = store.draft_segment(&key(number)).unwrap();
         draft.data().write_all(data).unwrap();
         draft.publish(index).unwrap()
+    }
+
+    #[test]
+    fn f37_a_cache_deleted_under_the_process_is_made_anew() {
+        let (_directory, store) = store();
+        let digest = orlop_oci::Digest::sha256(b"{}");
+        let delete = || std::fs::remove_dir_all(store.root()).unwrap();
+        delete();
+        assert!(store.entries().unwrap().is_empty());
+        assert!(store.document(&digest).unwrap().is_none());
+        store.put_document(&digest, b"{}").unwrap();
+        delete();
+        drop(put_segment(&store, 1, b"data", b"index"));
+        delete();
+        store.partial(&digest, 2).unwrap().append(b"{}").unwrap();
+        delete();
+        assert!(store.clean(&crate::Filter::default()).unwrap().removed.is_empty());
+        assert_eq!(store.sweep().unwrap(), 0);
+        assert!(store.root().join("version").exists());
+    }
+
+    #[test]
+    fn f37_a_cache_deleted_under_a_draft_fails_or_publishes_and_the_next_works() {
+        let (_directory, store) = store();
+        let mut draft = store.draft_segment(&key(1)).unwrap();
+        draft.data().write_all(b"data").unwrap();
+        std::fs::remove_dir_all(store.root()).unwrap();
+        let error = draft.publish(b"index").unwrap_err();
+        assert!(matches!(error, Error::Disk { .. }), "{error}");
+        drop(put_segment(&store, 1, b"data", b"index"));
+        assert!(store.segment(&key(1)).unwrap().is_some());
+    }
+
+    #[test]
+    fn f38_a_cache_that_cannot_be_written_is_read() {
+        let (_directory, store) = store();
+        let digest = orlop_oci::Digest::sha256(b"{}");
+        store.put_document(&digest, b"{}").unwrap();
+        let settings = Settings::of_this_process();
+        let reader = Store::open_read_only(store.root(), settings.clone()).unwrap();
+        assert_eq!(reader.document(&digest).unwrap().unwrap(), b"{}");
+        let none = Store::open_read_only(&store.root().join("none"), settings).unwrap_err();
+        assert!(matches!(none, Error::Unusable { .. }), "{none}");
+        assert!(!store.root().join("none").exists());
     }
 
     #[test]

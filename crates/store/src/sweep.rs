@@ -4,7 +4,7 @@
 //! downloads that nobody went on with for a week, claims and leases that have gone silent. Ages are
 //! counted by the file system's clock.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ use orlop_config::limits;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::collect::remove_file;
-use crate::files::time;
+use crate::files::{list, time};
 use crate::store::Store;
 use crate::{Error, Filter, Kind};
 
@@ -55,10 +55,8 @@ impl Store {
 
 /// What in a directory was last changed longer than `age` ago.
 fn old(directory: &Path, now: SystemTime, age: Duration) -> Result<Vec<std::path::PathBuf>, Error> {
-    let failed = |cause| Error::disk("read", directory, 0, cause);
     let mut old = Vec::new();
-    for found in fs::read_dir(directory).map_err(failed)? {
-        let found = found.map_err(failed)?;
+    for found in list(directory)? {
         let Ok(stat) = found.metadata() else { continue };
         let changed = time(stat.mtime(), stat.mtime_nsec());
         if now.duration_since(changed).is_ok_and(|since| since > age) {
@@ -78,6 +76,7 @@ fn alone(path: &Path) -> Option<Option<File>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Instant;
 
     use orlop_oci::Digest;

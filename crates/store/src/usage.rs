@@ -6,7 +6,7 @@ use std::path::Path;
 
 use orlop_oci::{Algorithm, Digest};
 
-use crate::files::time;
+use crate::files::{list, time};
 use crate::store::Store;
 use crate::{Entry, Error, Info, Key, Kind};
 
@@ -97,9 +97,7 @@ fn walk(
     entries: &mut Vec<Info>,
     entry: impl Fn(&str) -> Option<Entry>,
 ) -> Result<(), Error> {
-    let failed = |cause| Error::disk("read", directory, 0, cause);
-    for found in fs::read_dir(directory).map_err(failed)? {
-        let found = found.map_err(failed)?;
+    for found in list(directory)? {
         let name = found.file_name();
         let Some(entry) = name.to_str().and_then(&entry) else { continue };
         entries.extend(info(entry, &found.path()));

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use orlop_oci::{Digest, Hasher};
 use orlop_publish::{PublishError, move_aside};
 
+use crate::files::random;
+use crate::lease::{Leased, Opened};
+use crate::segment::Found;
 use crate::store::Store;
 use crate::tag::ReadTag;
 use crate::{Entry, Error, Info, Key, Kind};
@@ -72,10 +75,10 @@ impl Store {
         let entry = Entry::Blob(digest.clone());
         let path = self.path(&entry);
         let failed = |cause| Error::disk("read", &path, 0, cause);
-        let wrong = match crate::lease::Leased::open(&path)? {
-            crate::lease::Opened::Missing => return Ok(true),
-            crate::lease::Opened::Odd(cause) => format!("cannot be read: {cause}"),
-            crate::lease::Opened::Leased(leased) => {
+        let wrong = match Leased::open(&path)? {
+            Opened::Missing => return Ok(true),
+            Opened::Odd(cause) => format!("cannot be read: {cause}"),
+            Opened::Leased(leased) => {
                 if digest_of(leased.file(), digest).map_err(failed)? == *digest {
                     return Ok(true);
                 }
@@ -90,18 +93,23 @@ impl Store {
         let wrong = match entry {
             Entry::Blob(digest) => return self.verify_blob(digest),
             Entry::Partial(_) => return Ok(true),
-            Entry::Tag(_) => match self.read_tag(entry)? {
-                ReadTag::Good { .. } => Ok(()),
-                ReadTag::Damaged => Err("it is not a tag".to_owned()),
-                ReadTag::Missing => return Ok(self.is_gone(entry)),
+            Entry::Segment(key) => match self.find_segment(key)? {
+                Found::Whole(segment) => {
+                    checks.segment(key, &segment.index.read()?, segment.data.file())
+                }
+                Found::Missing => return Ok(true),
+                Found::Broken => Err("a file of it is missing".to_owned()),
             },
-            Entry::Recipe(key) => match self.recipe(key)? {
-                Some(recipe) => checks.recipe(key, &recipe.read()?),
-                None => return Ok(self.is_gone(entry)),
-            },
-            Entry::Segment(key) => match self.segment(key)? {
-                Some(segment) => checks.segment(key, &segment.index.read()?, segment.data.file()),
-                None => return Ok(false),
+            Entry::Recipe(_) | Entry::Tag(_) => match Leased::open(&self.path(entry))? {
+                Opened::Missing => return Ok(true),
+                Opened::Odd(cause) => Err(format!("cannot be read: {cause}")),
+                Opened::Leased(leased) => match entry {
+                    Entry::Recipe(key) => checks.recipe(key, &leased.read()?),
+                    _ => match self.read_tag(entry)? {
+                        ReadTag::Damaged => Err("it is not a tag".to_owned()),
+                        ReadTag::Good { .. } | ReadTag::Missing => Ok(()),
+                    },
+                },
             },
         };
         match wrong {
@@ -113,12 +121,6 @@ impl Store {
         }
     }
 
-    /// True when an entry that could not be opened was collected; false when it was odd and has
-    /// been moved aside.
-    fn is_gone(&self, entry: &Entry) -> bool {
-        !self.layout().damaged().join(format!("{}-0", entry.file_name())).exists()
-    }
-
     /// Moves a damaged entry out of the way, to `tmp/damaged`, where it stays for an hour. To be
     /// called by whoever finds that an entry is not what it must be; who has it open goes on.
     ///
@@ -126,9 +128,9 @@ impl Store {
     /// [`Error::Disk`].
     pub fn move_aside(&self, entry: &Entry, why: &str) -> Result<(), Error> {
         let path = self.path(entry);
-        for number in 0..1000_u32 {
-            let aside: PathBuf =
-                self.layout().damaged().join(format!("{}-{number}", entry.file_name()));
+        for _ in 0..4 {
+            let name = format!("{}-{:016x}", entry.file_name(), random());
+            let aside: PathBuf = self.layout().damaged().join(name);
             match move_aside(&path, &aside) {
                 Ok(()) => {
                     tracing::warn!(%entry, why, "damaged cache entry moved aside");

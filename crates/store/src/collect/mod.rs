@@ -13,6 +13,7 @@ use orlop_publish::{PublishError, move_aside};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::files::random;
 use crate::store::Store;
 use crate::{Entry, Error, Info, Kind};
 
@@ -130,9 +131,8 @@ impl Store {
     /// Takes a directory out of sight at once and then removes it.
     fn move_out(&self, path: &Path) -> Result<(), Error> {
         let tmp = self.layout().tmp();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        for number in 0..1000_u32 {
-            let aside = tmp.join(format!("gone-{name}-{number}"));
+        for _ in 0..4 {
+            let aside = tmp.join(format!("gone-{:016x}", random()));
             match move_aside(path, &aside) {
                 Ok(()) => {
                     // Best effort: a sweep finds what is left.

@@ -58,7 +58,7 @@ impl Store {
         let path = self.layout().partial(digest);
         let failed = |cause| Error::disk("open", &path, size, cause);
         for _ in 0..8 {
-            let file = open_or_make(&path).map_err(failed)?;
+            let file = self.mended(|| open_or_make(&path).map_err(failed))?;
             let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
             // Where locks do not work two may write the same bytes to the same places.
             if locked == Err(Errno::WOULDBLOCK) {
