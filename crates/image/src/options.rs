@@ -43,8 +43,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            compression: Method::Zstd { level: 1 },
-            block_size: 128 << 10,
+            // Measured with 2.1 GB of tar: level 1 at 128 KiB takes 13.3 CPU-seconds and gives 765 MB,
+            // this 15.0 and 717 MB, level 3 16.5 and 702 MB; gzip -9 of mksquashfs gives 693 MB.
+            compression: Method::Zstd { level: 2 },
+            block_size: 256 << 10,
             limits: Limits::default(),
         }
     }

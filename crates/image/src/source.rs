@@ -127,8 +127,7 @@ impl<'a, 'scope> Source<'a, 'scope> {
         }
         self.input = Arc::default();
         self.input_position = 0;
-        let mut piece = self.hashing.buffer();
-        piece.resize(BLOB_PIECE, 0);
+        let mut piece = self.hashing.buffer(BLOB_PIECE);
         let mut filled = 0;
         while let Some(room) = piece.get_mut(filled..).filter(|room| !room.is_empty()) {
             match self.blob.read(room) {
@@ -162,8 +161,7 @@ impl<'a, 'scope> Source<'a, 'scope> {
         }
         self.output = Arc::default();
         self.output_position = 0;
-        let mut piece = self.hashing.buffer();
-        piece.resize(TAR_PIECE, 0);
+        let mut piece = self.hashing.buffer(TAR_PIECE);
         let mut filled = 0;
         while filled < TAR_PIECE {
             if self.input_position >= self.input.len() && !self.blob_ended {

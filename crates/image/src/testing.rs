@@ -244,7 +244,7 @@ pub(crate) fn content(segment: &Segment, file: &FileData) -> Vec<u8> {
     };
     if let Some((number, offset)) = file.fragment {
         let bytes = block(segment.index.fragments()[number as usize]);
-        return bytes[offset as usize..][..file.size as usize].to_vec();
+        return bytes[offset as usize..][..usize::try_from(file.size).unwrap()].to_vec();
     }
     let mut bytes: Vec<u8> = (0..file.blocks).flat_map(|at| block(file.first + at)).collect();
     bytes.truncate(usize::try_from(file.size).unwrap());

@@ -6,6 +6,8 @@
 //! Not here: the tree itself ([`crate::tree`]); Orlop's own files ([`crate::singularity_d`]).
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use orlop_oci::digest::Digest;

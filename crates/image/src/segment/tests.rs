@@ -1,5 +1,10 @@
 use super::*;
-use crate::testing::{Tar, gzip, noise, segment};
+use crate::testing::{Segment, Tar, gzip, noise, segment_under};
+
+/// Converts with blocks of 128 KiB.
+fn segment(blob: &[u8]) -> Result<Segment, Error> {
+    segment_under(blob, &Options { block_size: 128 << 10, ..Options::default() })
+}
 
 fn sample() -> Vec<u8> {
     let large = [noise(300_000, 1), vec![0; 600_000], noise(10, 2)].concat();

@@ -10,6 +10,8 @@ mod header;
 mod number;
 mod pax;
 mod sparse;
+#[cfg(test)]
+mod sparse_tests;
 mod stream;
 #[cfg(test)]
 mod tests;

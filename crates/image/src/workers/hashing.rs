@@ -49,11 +49,11 @@ impl<'scope> Hashing<'scope> {
         drop(self.pieces.send((of, Arc::clone(piece))));
     }
 
-    /// A buffer, of one that came back if its reader is done with it.
-    pub(crate) fn buffer(&self) -> Vec<u8> {
+    /// A buffer of `length` bytes that hold anything, of one that came back if there is one.
+    pub(crate) fn buffer(&self, length: usize) -> Vec<u8> {
         let returned = self.returned.try_recv().ok();
         let mut buffer = returned.and_then(|piece| Arc::try_unwrap(piece).ok()).unwrap_or_default();
-        buffer.clear();
+        buffer.resize(length, 0);
         buffer
     }
 
