@@ -8,6 +8,7 @@ use orlop_oci::{Digest, Hasher};
 use orlop_publish::{PublishError, move_aside};
 
 use crate::files::random;
+use crate::layout::Layout;
 use crate::lease::{Leased, Opened};
 use crate::segment::Found;
 use crate::store::Store;
@@ -140,7 +141,10 @@ impl Store {
                 Err(PublishError::Disk { cause, .. })
                     if cause.kind() == std::io::ErrorKind::NotFound =>
                 {
-                    return Ok(());
+                    if std::fs::symlink_metadata(&path).is_err() {
+                        return Ok(());
+                    }
+                    Layout::make(self.root())?;
                 }
                 Err(error) => return Err(Error::publish(0, error)),
             }
@@ -216,6 +220,17 @@ mod tests {
         let verified = store.verify(&Says, &mut |more| bytes += more).unwrap();
         assert_eq!((verified.checked, verified.damaged.len()), (5, 0));
         assert_eq!(bytes, store.usage().unwrap().bytes());
+    }
+
+    #[test]
+    fn a_damaged_entry_goes_though_its_place_was_deleted() {
+        let (_directory, store) = store();
+        drop(put_segment(&store, 1, b"data", b"index"));
+        fs::remove_dir_all(store.root().join("tmp")).unwrap();
+        let entry = Entry::Segment(key(1));
+        store.move_aside(&entry, "of a test").unwrap();
+        assert!(!store.path(&entry).exists());
+        store.move_aside(&entry, "of a test").unwrap();
     }
 
     #[test]
