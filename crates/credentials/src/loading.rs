@@ -151,6 +151,38 @@ mod tests {
     }
 
     #[test]
+    fn s08_a_file_of_4_mib_is_read_and_one_byte_more_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        let mut text = r#"{"x":""#.to_owned() + &"y".repeat((4 << 20) - 8) + "\"}";
+        write(&path, &text, 0o600);
+        assert!(auth_file(&path, Kind::Named, &mut Vec::new()).unwrap().is_some());
+        text.push('\n');
+        write(&path, &text, 0o600);
+        let error = auth_file(&path, Kind::Named, &mut Vec::new()).unwrap_err();
+        assert!(error.to_string().ends_with("(credential-file-bytes)"), "{error}");
+        let error = auth_file(Path::new("/dev/zero"), Kind::Named, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), "/dev/zero is a device, not a regular file");
+    }
+
+    #[test]
+    fn s04_no_byte_of_a_broken_file_is_in_the_message() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        for text in [
+            "hunter2",
+            "{\"auths\":{\"h\":{\"auth\":hunter2}}}",
+            "[\"hunter2\"]",
+            "{\"a\":\"hunter2",
+        ] {
+            write(&path, text, 0o600);
+            let error = auth_file(&path, Kind::Named, &mut Vec::new()).unwrap_err();
+            assert!(matches!(error, Error::Invalid { .. }), "{error}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
     fn s05_a_byte_order_mark_is_a_warning() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.json");

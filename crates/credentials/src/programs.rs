@@ -361,6 +361,40 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn s33_one_that_closes_its_output_and_hangs_is_killed_too() {
+        let (_directory, around) = helper("exec >&-; exec sleep 1000");
+        let limit = Duration::from_millis(200);
+        let error = settled(|| ask("t", "get", b"h", &around, limit)).unwrap_err();
+        assert_eq!(error.to_string(), "credential helper docker-credential-t does not end");
+    }
+
+    #[test]
+    fn s34_one_that_reads_nothing_and_talks_on_stderr_works() {
+        let (_directory, around) = helper("head -c 1000000 /dev/zero >&2");
+        let request = vec![b'x'; 1 << 20];
+        let limit = Duration::from_secs(10);
+        assert!(settled(|| ask("t", "store", &request, &around, limit)).unwrap().0);
+    }
+
+    #[test]
+    fn s37_a_helper_sees_its_callers_environment_without_passwords() {
+        let script = r#"echo "{\"Username\":\"$DOCKER_PASSWORD$ORLOP_DOCKER_USERNAME$KEPT\",\"Secret\":\"p\"}""#;
+        let (directory, _) = helper(script);
+        let path = format!("{}:/usr/bin:/bin", directory.path().display());
+        let around = Surroundings::of(
+            [
+                ("PATH", path.as_str()),
+                ("DOCKER_PASSWORD", "a"),
+                ("ORLOP_DOCKER_USERNAME", "b"),
+                ("KEPT", "k"),
+            ]
+            .map(|(name, value)| (name.into(), value.into())),
+        );
+        let got = settled(|| get("t", "h", &around)).unwrap().unwrap();
+        assert_eq!(got.username(), Some("k"));
+    }
+
+    #[test]
     fn a_child_that_keeps_the_output_open_holds_nobody_up() {
         let got = get_settled(r#"sleep 1000 & echo '{"Username":"u","Secret":"p"}'"#).unwrap();
         assert!(got.is_some());

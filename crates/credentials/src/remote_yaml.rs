@@ -52,7 +52,7 @@ impl RemoteYaml {
             return Err(invalid(
                 line.saturating_add(1),
                 1,
-                "YAML anchors and aliases are not taken",
+                "YAML anchors, aliases and tags are not taken",
             ));
         }
         let value: Value = serde_yaml::from_str(text).map_err(|fault| {
@@ -138,14 +138,18 @@ impl RemoteYaml {
     }
 }
 
-/// An anchor (`&x`) or alias (`*x`) where a value begins.
+/// An anchor (`&x`), alias (`*x`) or tag (`!x`) where a value begins.
 fn has_alias(line: &str) -> bool {
-    let starts = |text: &str| text.trim_start().starts_with(['&', '*']);
-    line.match_indices([':', '-', '[', ',', '?', '{']).any(|(at, _)| {
-        line.get(at..)
-            .and_then(|rest| rest.get(1..))
-            .is_some_and(|rest| rest.starts_with(' ') && starts(rest))
-    }) || starts(line)
+    let starts = |text: &str| text.trim_start().starts_with(['&', '*', '!']);
+    if line.trim_start().starts_with('#') {
+        return false;
+    }
+    let inside = line.match_indices([':', '-', '[', ',', '?', '{']).any(|(at, mark)| {
+        let rest = line.get(at..).and_then(|rest| rest.get(1..)).unwrap_or_default();
+        // In a flow collection a value may follow at once, elsewhere after a blank.
+        (rest.starts_with(' ') || matches!(mark, "[" | "," | "{")) && starts(rest)
+    });
+    inside || starts(line)
 }
 
 fn row(value: &Value) -> Option<Row> {
@@ -219,6 +223,8 @@ Credentials:
             "Credentials: 5\n",
             "\ta: b",
             "a: 1\n---\nb: 2\n",
+            "a: [&a x,*a]\n",
+            "a: !!str b\n",
         ] {
             assert!(RemoteYaml::parse(text.as_bytes(), "f").is_err(), "{text}");
         }

@@ -329,6 +329,9 @@ fn credential(entry: &Node) -> Result<Option<Credential>, &'static str> {
     if username.is_empty() {
         return Err("has no user name");
     }
+    if secret.is_empty() {
+        return Err("has no password");
+    }
     Ok(Some(Credential::Password { username, secret }))
 }
 

@@ -82,14 +82,30 @@ fn the_hub_is_found_under_all_its_names() {
 
 #[test]
 fn bad_entries_are_named_and_passed_over() {
-    for (auth, what) in
-        [("%%", "is not base64"), ("dXNlcg==", "has no colon"), ("OnB3", "has no user name")]
-    {
+    for (auth, what) in [
+        ("%%", "is not base64"),
+        ("dXNlcg==", "has no colon"),
+        ("OnB3", "has no user name"),
+        ("dXNlcjo=", "has no password"),
+        ("dTpwPz8_", "is not base64"),
+    ] {
         let file = parse(&format!(r#"{{"auths":{{"h":{{"auth":"{auth}"}}}}}}"#));
         let mut warnings = Vec::new();
         assert_eq!(file.lookup("h", "", &mut warnings), Found::Nothing);
         assert_eq!(warnings, [format!("f: the entry for h {what}; it is ignored")]);
     }
+}
+
+#[test]
+fn an_identity_token_beats_a_password_and_keeps_its_user_name() {
+    let text = r#"{"auths":{"h":{"auth":"dTo=","identitytoken":"t"}}}"#;
+    let token = Credential::IdentityToken { username: "u".to_owned(), secret: "t".into() };
+    assert_eq!(lookup(text, "h", ""), Found::Credential(token.clone()));
+    let mut file = AuthFile::empty("f");
+    file.set("h", &token).unwrap();
+    assert_eq!(file.lookup("h", "", &mut Vec::new()), Found::Credential(token));
+    let text = r#"{"auths":{"h":{"registrytoken":"t"}}}"#;
+    assert_eq!(lookup(text, "h", ""), Found::Credential(Credential::RegistryToken("t".into())));
 }
 
 #[test]
