@@ -1,1 +1,53 @@
-//! Skeleton.
+//! Everything Orlop says to a registry over HTTP: ping, challenges, tokens, redirects, retries,
+//! mirrors, manifests, blobs, uploads, and the proof of a login.
+//!
+//! A [`Pool`] lives as long as the daemon and holds connections, tokens and what is known of
+//! hosts. A [`Session`] is one caller's use of it: its surroundings, its credentials, what it is
+//! to be told. [`Sources`] are the places of one reference, mirrors first; a [`Repository`] is one
+//! of them. Rules: `registry.md` §1 to §5 and §8; cases: R rows of `reliability.md`. Nothing here
+//! starts a task: futures and streams do their work when they are polled.
+//!
+//! Not here: parsing of references and manifests (`orlop-oci`); which mirrors a reference has and
+//! which proxy a URL goes through (`orlop-config`); which credential a host gets
+//! (`orlop-credentials`); one download for many callers (the daemon).
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod address;
+mod challenge;
+mod clock;
+mod connect;
+mod endpoint;
+mod error;
+mod fetch;
+mod limits;
+mod login;
+mod message;
+mod notice;
+mod pool;
+mod range;
+mod realm;
+mod redirect;
+mod repository;
+mod request;
+mod retry;
+mod session;
+mod sources;
+mod surroundings;
+pub mod text;
+mod tls;
+mod token;
+mod upload;
+
+pub use clock::Clock;
+pub use endpoint::{Endpoint, Scheme};
+pub use error::{BoxError, Error, Wanted};
+pub use fetch::{BlobStream, Position};
+pub use limits::Limits;
+pub use login::{Login, Proof, Target};
+pub use notice::Notice;
+pub use pool::Pool;
+pub use repository::{Access, Fetched, Head, Repository};
+pub use session::{Caller, Session};
+pub use sources::{Resolved, Source, Sources};
+pub use surroundings::Surroundings;
+pub use upload::{Content, Uploaded};

@@ -1,0 +1,117 @@
+//! Clients: one pool of connections for each way to reach a host, and what its errors mean.
+//!
+//! A client never follows a redirect, keeps no cookies, sends no credentials of its own and asks
+//! for no compression. Not here: which client a request takes ([`crate::request`]).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use orlop_config::{Proxies, limits};
+use reqwest::redirect::Policy;
+use rustls::RootCertStore;
+use url::Url;
+
+use crate::address::{Forbidden, Lookup, Rule};
+use crate::endpoint::Endpoint;
+use crate::error::{BoxError, Error};
+use crate::limits::Limits;
+use crate::surroundings::Roots;
+use crate::tls::{self, Checks, HostCertificates, Verdict};
+
+/// What connections are pooled by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ClientKey {
+    pub(crate) proxies: Proxies,
+    pub(crate) roots: Roots,
+    /// [`HostCertificates::fingerprint`].
+    pub(crate) certificates: String,
+    /// Whether the client's pair of those certificates may be shown.
+    pub(crate) shows_pair: bool,
+    pub(crate) checks: Checks,
+    pub(crate) rule: Rule,
+    pub(crate) connect_time: Duration,
+}
+
+/// Makes a client.
+pub(crate) fn client(
+    key: &ClientKey,
+    roots: &RootCertStore,
+    certificates: &HostCertificates,
+    most: &Limits,
+) -> Result<reqwest::Client, Error> {
+    let config = tls::config(roots, certificates, key.checks, key.shows_pair)?;
+    let proxies = key.proxies.clone();
+    let header_list = u32::try_from(most.header_bytes).unwrap_or(u32::MAX);
+    let built = reqwest::Client::builder()
+        .tls_backend_preconfigured(config)
+        .redirect(Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        // An address that does not parse has been refused before a request goes out.
+        .proxy(reqwest::Proxy::custom(move |url| proxies.for_url(url).ok().flatten()))
+        .dns_resolver(Lookup(key.rule))
+        .connect_timeout(key.connect_time)
+        .http1_max_headers(limits::HEADER_FIELDS)
+        .http2_max_header_list_size(header_list)
+        .http2_initial_stream_window_size(4 << 20)
+        .http2_initial_connection_window_size(16 << 20)
+        .pool_max_idle_per_host(limits::CONNECTIONS_PER_HOST)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .tcp_keepalive(Duration::from_secs(30))
+        .user_agent(concat!("orlop/", env!("CARGO_PKG_VERSION"), " (linux)"))
+        .build();
+    built.map_err(|cause| Error::Certificate {
+        path: PathBuf::from("TLS"),
+        what: cause.without_url().to_string(),
+    })
+}
+
+/// Says what an error of the HTTP library means; `url` is where the request went.
+pub(crate) fn classify(error: reqwest::Error, url: &Url, proxies: &Proxies) -> Error {
+    let Some(endpoint) = Endpoint::of(url) else {
+        return Error::NoHost { host: url.host_str().unwrap_or_default().to_owned() };
+    };
+    let error = error.without_url();
+    if tls::find::<Forbidden>(&error).is_some() {
+        return Error::Redirect { endpoint, why: "it leads into a private network" };
+    }
+    let lasting = match tls::verdict(&error) {
+        Some(Verdict::Refused(why)) => return Error::Tls { endpoint, why },
+        Some(Verdict::NotTls) => true,
+        None => is_no_such_name(&error),
+    };
+    if error.is_connect()
+        && !lasting
+        && let Ok(Some(proxy)) = proxies.for_url(url)
+    {
+        return proxy_failed(&proxy, endpoint, None, Some(error.into()));
+    }
+    Error::Unreachable { endpoint, lasting, cause: error.into() }
+}
+
+/// Makes the error of a proxy; its user and password are left out.
+pub(crate) fn proxy_failed(
+    proxy: &Url,
+    endpoint: Endpoint,
+    status: Option<u16>,
+    cause: Option<BoxError>,
+) -> Error {
+    let host = proxy.host_str().unwrap_or_default();
+    let port = proxy.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let proxy = format!("{}://{host}{port}", proxy.scheme());
+    Error::Proxy { proxy, endpoint, status, cause }
+}
+
+/// A name that does not exist stays away; a name server that is down comes back. The system's
+/// resolver tells the two apart by text alone: EAI_AGAIN is "Temporary failure in name resolution".
+fn is_no_such_name(error: &reqwest::Error) -> bool {
+    error.is_dns() && {
+        let mut source: Option<&dyn std::error::Error> = std::error::Error::source(error);
+        let mut is_temporary = false;
+        while let Some(cause) = source {
+            is_temporary = is_temporary || cause.to_string().contains("Temporary failure");
+            source = cause.source();
+        }
+        !is_temporary
+    }
+}

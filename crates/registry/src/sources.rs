@@ -1,0 +1,322 @@
+//! Sources: the places of one reference, tried in order, mirrors first.
+//!
+//! The first one that gives a usable manifest serves what follows; where it fails later, the next
+//! one goes on. Every error that is about a source lets the next one be tried; what is returned in
+//! the end is the error of the last, which is the registry itself. A mirror that could not be
+//! reached is tried last for a minute. Rules: `registry.md` §4.5; cases R133 to R142. Not here:
+//! which sources there are (`orlop-config`).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use orlop_oci::{Descriptor, Digest, MediaType, Reference};
+
+use crate::error::Error;
+use crate::fetch::{BlobStream, Position};
+use crate::notice::Notice;
+use crate::pool::locked;
+use crate::repository::{Access, Fetched, Repository};
+use crate::session::Session;
+
+/// Wrong bytes that a source may send for one blob before it is left.
+const LIES: u32 = 2;
+
+/// One place to try for a reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The reference as this source knows it.
+    pub reference: Reference,
+    /// Certificates are not checked, and plain http is tried after https.
+    pub insecure: bool,
+    /// Plain http only.
+    pub no_https: bool,
+    /// registries.conf forbids to contact it.
+    pub blocked: bool,
+}
+
+impl From<orlop_config::Source> for Source {
+    fn from(source: orlop_config::Source) -> Self {
+        let orlop_config::Source { reference, insecure, blocked, .. } = source;
+        Self { reference, insecure, no_https: false, blocked }
+    }
+}
+
+impl Source {
+    /// Returns the source of a reference that nothing rewrites.
+    #[must_use]
+    pub const fn new(reference: Reference) -> Self {
+        Self { reference, insecure: false, no_https: false, blocked: false }
+    }
+}
+
+/// What a reference points to now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// Digest of the top document: a manifest or an index.
+    pub digest: Digest,
+    /// Its type, as far as the registry said.
+    pub media_type: Option<MediaType>,
+    /// The document itself, where it had to be fetched to learn its digest.
+    pub document: Option<Fetched>,
+    /// `host/path` of the source that answered.
+    pub source: String,
+}
+
+/// The sources of one reference. Cheap to clone; clones share what is learned.
+#[derive(Clone)]
+pub struct Sources(Arc<Inner>);
+
+struct Inner {
+    session: Session,
+    /// Those that may be contacted, best first.
+    repositories: Vec<Repository>,
+    /// The first one that is blocked, for the error when no other is left.
+    blocked: Option<String>,
+    /// Position of the one that serves.
+    current: AtomicUsize,
+    /// How often each sent wrong bytes for a blob.
+    lies: Mutex<HashMap<(usize, Digest), u32>>,
+}
+
+impl Sources {
+    pub(crate) fn new(session: &Session, sources: Vec<Source>) -> Self {
+        let blocked = sources
+            .iter()
+            .rev()
+            .find(|source| source.blocked)
+            .map(|source| source.reference.repository());
+        let mut open: Vec<Source> = sources.into_iter().filter(|source| !source.blocked).collect();
+        let shared = session.shared();
+        let last = open.len().saturating_sub(1);
+        let mut place = 0_usize;
+        // Stable: those in use keep their order, those put aside come after them.
+        open.sort_by_cached_key(|source| {
+            let is_mirror = place < last || blocked.is_some();
+            place = place.saturating_add(1);
+            is_mirror && shared.is_aside(source.reference.host().as_str())
+        });
+        let repositories = open
+            .iter()
+            .enumerate()
+            .map(|(index, source)| Repository::new(session, source, Access::Pull, index < last))
+            .collect();
+        Self(Arc::new(Inner {
+            session: session.clone(),
+            repositories,
+            blocked,
+            current: AtomicUsize::new(0),
+            lies: Mutex::default(),
+        }))
+    }
+
+    /// Asks which digest the reference has now, by `HEAD` where that is known.
+    ///
+    /// # Errors
+    /// Of the last source; [`Error::Blocked`] when registries.conf leaves none.
+    pub async fn resolve(&self) -> Result<Resolved, Error> {
+        let mut index = self.current();
+        loop {
+            let repository = self.repository(index)?;
+            match resolve_at(&repository).await {
+                Ok(resolved) => {
+                    self.0.current.store(index, Ordering::Relaxed);
+                    return Ok(resolved);
+                }
+                Err(error) => index = self.next(index, error)?,
+            }
+        }
+    }
+
+    /// Fetches the top document that [`Sources::resolve`] named. A tag that has moved since then is
+    /// resolved once more: the digest of what comes may differ.
+    ///
+    /// # Errors
+    /// Of the last source; nothing that does not hash to its digest is returned.
+    pub async fn fetch_top(&self, resolved: &Resolved) -> Result<Fetched, Error> {
+        if let Some(document) = &resolved.document {
+            return Ok(document.clone());
+        }
+        let outcome = self.fetch_by_digest(&resolved.digest).await;
+        let has_moved = matches!(&outcome, Err(Error::NotFound { .. }))
+            && self.repository(0).is_ok_and(|first| {
+                first.reference().is_some_and(|reference| reference.digest().is_none())
+            });
+        if !has_moved {
+            return outcome;
+        }
+        self.0.current.store(0, Ordering::Relaxed);
+        let resolved = self.resolve().await?;
+        match resolved.document {
+            Some(document) => Ok(document),
+            None => self.fetch_by_digest(&resolved.digest).await,
+        }
+    }
+
+    async fn fetch_by_digest(&self, digest: &Digest) -> Result<Fetched, Error> {
+        let mut index = self.current();
+        loop {
+            match self.repository(index)?.fetch_digest(digest).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(error) => index = self.next(index, error)?,
+            }
+        }
+    }
+
+    /// Fetches the manifest or index of a descriptor.
+    ///
+    /// # Errors
+    /// Of the last source, see [`Repository::fetch_manifest`].
+    pub async fn fetch_manifest(&self, descriptor: &Descriptor) -> Result<Bytes, Error> {
+        let mut index = self.current();
+        loop {
+            match self.repository(index)?.fetch_manifest(descriptor).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => index = self.next(index, error)?,
+            }
+        }
+    }
+
+    /// Fetches a config or another small blob whole.
+    ///
+    /// # Errors
+    /// Of the last source, see [`Repository::fetch_config`].
+    pub async fn fetch_config(&self, descriptor: &Descriptor) -> Result<Bytes, Error> {
+        let mut index = self.current();
+        loop {
+            match self.repository(index)?.fetch_config(descriptor).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => index = self.next(index, error)?,
+            }
+        }
+    }
+
+    /// Fetches a blob from a position on. The stream verifies size and digest; nothing is asked
+    /// for before it is polled. After an error that [`Error::is_lie`], what was made of the bytes
+    /// is to be thrown away, and while [`Sources::may_refetch`] the blob may be fetched again from
+    /// the start: each source has two tries.
+    #[must_use]
+    pub fn fetch_blob(&self, descriptor: &Descriptor, from: Position) -> BlobStream {
+        BlobStream::new(self.clone(), descriptor.clone(), from)
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.0.session
+    }
+
+    pub(crate) fn current(&self) -> usize {
+        self.0.current.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn repository(&self, index: usize) -> Result<Repository, Error> {
+        self.0.repositories.get(index).cloned().ok_or_else(|| Error::Blocked {
+            source_name: self.0.blocked.clone().unwrap_or_else(|| "the source".to_owned()),
+        })
+    }
+
+    /// Leaves a source after an error: returns the next one's position, or the error when it was
+    /// the last.
+    pub(crate) fn next(&self, index: usize, error: Error) -> Result<usize, Error> {
+        let repository = self.repository(index)?;
+        let next = index.saturating_add(1);
+        let has_next = next < self.0.repositories.len();
+        if matches!(error, Error::Unreachable { .. }) && (has_next || self.0.blocked.is_some()) {
+            self.0.session.shared().set_aside(repository.host().as_str());
+        }
+        if !error.is_about_source() {
+            return Err(error);
+        }
+        let is_last_hope = !has_next && self.0.blocked.is_none();
+        if is_last_hope {
+            return Err(error);
+        }
+        self.tell_failed(index, &error);
+        // Behind the last one there may be a blocked one, whose error this is then.
+        if has_next { Ok(next) } else { self.repository(next).map(|_| next) }
+    }
+
+    /// Tells the caller that a source failed and another one is asked.
+    pub(crate) fn tell_failed(&self, index: usize, error: &Error) {
+        let has_next = index.saturating_add(1) < self.0.repositories.len();
+        if let Ok(repository) = self.repository(index)
+            && (has_next || self.0.blocked.is_some())
+        {
+            let (source, why) = (repository.name(), chain(error));
+            self.0.session.tell(Notice::SourceFailed { source, why, lied: error.is_lie() });
+        }
+    }
+
+    /// Counts wrong bytes of a source for a blob; says whether it may try once more.
+    pub(crate) fn lied(&self, index: usize, digest: &Digest) -> bool {
+        let mut lies = locked(&self.0.lies);
+        let count = lies.entry((index, digest.clone())).or_default();
+        *count = count.saturating_add(1);
+        *count < LIES
+    }
+
+    /// Says whether a source is left that has not sent wrong bytes for this blob twice.
+    #[must_use]
+    pub fn may_refetch(&self, descriptor: &Descriptor) -> bool {
+        self.find_honest(self.current(), &descriptor.digest).is_some()
+    }
+
+    /// The first source from `index` on that may be asked for a blob; the last one where none may.
+    pub(crate) fn honest(&self, index: usize, digest: &Digest) -> usize {
+        let last = self.0.repositories.len().saturating_sub(1);
+        self.find_honest(index, digest).unwrap_or(last)
+    }
+
+    fn find_honest(&self, from: usize, digest: &Digest) -> Option<usize> {
+        let lies = locked(&self.0.lies);
+        let count = |index| lies.get(&(index, digest.clone())).copied().unwrap_or_default();
+        (from..self.0.repositories.len()).find(|&index| count(index) < LIES)
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("Sources").field(&self.0.repositories).finish()
+    }
+}
+
+async fn resolve_at(repository: &Repository) -> Result<Resolved, Error> {
+    let reference =
+        repository.reference().ok_or_else(|| Error::NoHost { host: repository.name() })?;
+    let selector = reference.selector();
+    let source = repository.name();
+    match repository.head_manifest(&selector).await {
+        Ok(head) => {
+            if let Some(digest) = reference.digest().cloned().or(head.digest) {
+                let media_type = head.media_type;
+                return Ok(Resolved { digest, media_type, document: None, source });
+            }
+        }
+        // No HEAD here (R35): the document says it all.
+        Err(Error::Failed { status: 405 | 501, .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let fetched = match reference.digest() {
+        Some(digest) => repository.fetch_digest(digest).await?,
+        None => repository.fetch_tag(&selector).await?,
+    };
+    Ok(Resolved {
+        digest: fetched.digest.clone(),
+        media_type: fetched.content_type.as_deref().map(MediaType::parse),
+        document: Some(fetched),
+        source,
+    })
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    crate::text::shown(&line, 2048)
+}

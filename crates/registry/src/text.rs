@@ -1,0 +1,69 @@
+//! Foreign text made fit to be shown: escaped and cut.
+//!
+//! Control characters (C0, DEL, C1), line and paragraph separators and bidirectional controls
+//! become escapes; invalid UTF-8 becomes U+FFFD. Rule: `reliability.md` R144 and §10.12. Not here:
+//! which text is worth showing ([`crate::message`]).
+
+use std::fmt::Write as _;
+
+/// Returns `text` without anything that a terminal obeys, at most `limit` bytes of it.
+#[must_use]
+pub fn shown(text: &str, limit: usize) -> String {
+    let mut out = String::new();
+    for letter in text.chars() {
+        let before = out.len();
+        push(&mut out, letter);
+        if out.len() > limit {
+            out.truncate(before);
+            out.push_str("...");
+            break;
+        }
+    }
+    out
+}
+
+/// As [`shown`], for bytes of any encoding.
+#[must_use]
+pub fn shown_bytes(bytes: &[u8], limit: usize) -> String {
+    shown(&String::from_utf8_lossy(bytes), limit)
+}
+
+/// Says whether a terminal may obey this character.
+#[must_use]
+pub fn is_control(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+fn push(out: &mut String, letter: char) {
+    match letter {
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        letter if is_control(letter) && letter.is_ascii() => {
+            write!(out, "\\x{:02x}", u32::from(letter)).unwrap_or_default();
+        }
+        letter if is_control(letter) => {
+            write!(out, "\\u{{{:x}}}", u32::from(letter)).unwrap_or_default();
+        }
+        letter => out.push(letter),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_left() {
+        assert_eq!(shown("a\u{1b}[31mb\n\u{202e}c\u{9b}", 99), r"a\x1b[31mb\n\u{202e}c\u{9b}");
+        assert_eq!(shown_bytes(b"\xffok", 99), "\u{fffd}ok");
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        assert_eq!(shown("ääää", 5), "ää...");
+        assert_eq!(shown("abc", 3), "abc");
+    }
+}
