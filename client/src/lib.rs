@@ -9,6 +9,7 @@
 mod access;
 mod commands;
 mod connection;
+mod container;
 mod context;
 mod destination;
 mod failure;
@@ -33,6 +34,12 @@ use crate::output::Output;
 
 /// Runs one command: `arguments` with the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // Before any thread: this process may be meant to be a mount holder.
+    if let Some(exit) = orlop_runtime::holder::maybe_holder_main(arguments.iter().skip(1).cloned())
+    {
+        return exit;
+    }
     let environment = Environment::from_process();
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
     let exit = match invocation::parse(arguments, &environment) {

@@ -4,11 +4,15 @@
 
 mod cache;
 mod daemon;
+mod exec;
 mod help;
-mod pull;
+pub(crate) mod pull;
 mod push;
 mod registry;
+mod run;
+mod shell;
 mod status;
+mod test;
 mod unsupported;
 mod version;
 
@@ -29,6 +33,10 @@ pub(crate) struct Command {
 
 /// All commands, in the order of help.
 pub(crate) const ALL: &[Command] = &[
+    run::COMMAND,
+    exec::COMMAND,
+    shell::COMMAND,
+    test::COMMAND,
     pull::COMMAND,
     push::COMMAND,
     registry::login::COMMAND,
