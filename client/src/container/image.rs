@@ -107,7 +107,8 @@ fn file(path: &Path) -> Result<Image, Failure> {
 }
 
 fn of_file(file: File) -> Result<Image, orlop_sif::Error> {
-    let opening = |cause: std::io::Error| orlop_sif::Error::Read { what: "opening the image", cause };
+    let opening =
+        |cause: std::io::Error| orlop_sif::Error::Read { what: "opening the image", cause };
     let window = file.try_clone().and_then(Window::whole).map_err(opening)?;
     let root = orlop_sif::root_file_system(&window)?;
     Image::of_file(file, root.offset, root.length)

@@ -183,6 +183,18 @@ fn spawn(options: &Options) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// The directory for unpacking, made with its parents when missing. None where that cannot be:
+/// with FUSE it is not needed.
+fn open_or_make(path: &Path) -> Option<File> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    File::open(path)
+        .or_else(|_| {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+            File::open(path)
+        })
+        .ok()
+}
+
 fn send_start(
     socket: &OwnedFd,
     image: &Image,
@@ -192,7 +204,7 @@ fn send_start(
 ) -> io::Result<()> {
     let pidfd = own_pidfd()?;
     let mut descriptors = vec![place.directory.as_fd(), listener.as_fd(), pidfd.as_fd()];
-    let cache = options.unpack_into.as_ref().map(File::open).transpose()?;
+    let cache = options.unpack_into.as_deref().and_then(open_or_make);
     descriptors.extend(cache.as_ref().map(AsFd::as_fd));
     let parts = match &image.source {
         Source::File { file, offset, length } => {
