@@ -3,6 +3,8 @@
 //! `orlop-runtime-probe IMAGE SOCKET_DIRECTORY SCOPE GRACE_MS WAIT_MS MOUNT_POINT UNPACK_INTO VERB
 //! [ARG...]`; `-` to unpack into: not at all.
 //!
+//! IMAGE is a squashfs, or a directory with the files `recipe` and `segment`.
+//!
 //! The first line it prints is how the holder came to be and the microseconds it took. Verbs:
 //! `tree` prints every file, `cat` one, `hold` waits for the end of standard input, `linger`
 //! ends at once and leaves a child that does `cat` when it gets a line, `exec` becomes a program of
@@ -55,9 +57,7 @@ fn run(arguments: Vec<OsString>) -> Outcome<()> {
     let milliseconds = |text: &OsString| -> Outcome<Duration> {
         Ok(Duration::from_millis(text.to_str().unwrap_or_default().parse()?))
     };
-    let file = File::open(image)?;
-    let length = file.metadata()?.len();
-    let image = Image::of_file(file, 0, length)?;
+    let image = open(Path::new(image))?;
     let scope = Scope::new("", scope.to_str(), None);
     let mut options = Options::new(Path::new(sockets), Mapping::of_caller());
     options.grace = milliseconds(grace)?;
@@ -102,6 +102,17 @@ fn run(arguments: Vec<OsString>) -> Outcome<()> {
         _ => return Err("unknown verb".into()),
     }
     Ok(())
+}
+
+/// A squashfs file, or a directory with a recipe and segments in it.
+fn open(path: &Path) -> Outcome<Image> {
+    if path.is_dir() {
+        let recipe = File::open(path.join("recipe"))?;
+        return Ok(Image::of_recipe("key", recipe, vec![File::open(path.join("segment"))?])?);
+    }
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    Ok(Image::of_file(file, 0, length)?)
 }
 
 /// Enters the holder's user namespace and a mount namespace of its own, with the image at the

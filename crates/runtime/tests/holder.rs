@@ -5,7 +5,15 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
 
+use orlop_image::{
+    ImageInputs, LayerSource, Options as ConversionOptions, Workers, build_recipe, convert,
+    segment_key,
+};
+use orlop_oci::config::ImageConfig;
+use orlop_oci::digest::Digest;
+use orlop_oci::platform::Platform;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
@@ -26,17 +34,21 @@ struct Site {
 }
 
 impl Site {
-    /// A site whose image is made of `source/` by mksquashfs.
-    fn new(compression: &str) -> Option<Self> {
+    fn empty() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).expect("mode");
-        let path = |name| directory.path().join(name);
         for name in ["source", "sockets", "mount", "cache"] {
-            std::fs::create_dir(path(name)).expect("a directory");
+            std::fs::create_dir(directory.path().join(name)).expect("a directory");
         }
-        fill(&path("source"));
+        fill(&directory.path().join("source"));
+        Self { directory, user: None, grace_ms: 50, wait_ms: 30_000 }
+    }
+
+    /// A site whose image is made of `source/` by mksquashfs.
+    fn new(compression: &str) -> Option<Self> {
+        let site = Self::empty();
         let made = Command::new("mksquashfs")
-            .args([path("source"), path("image")])
+            .args([site.path("source"), site.path("image")])
             .args(["-quiet", "-no-progress", "-comp", compression])
             .output();
         match made {
@@ -46,7 +58,44 @@ impl Site {
             }
             made => assert!(made.expect("mksquashfs").status.success(), "the image is made"),
         }
-        Some(Self { directory, user: None, grace_ms: 50, wait_ms: 30_000 })
+        Some(site)
+    }
+
+    /// A site whose image is the recipe of a layer with all of `source/`.
+    fn of_recipe() -> Self {
+        let site = Self::empty();
+        std::fs::create_dir(site.path("image")).expect("a directory");
+        let tar = Command::new("tar").arg("-C").arg(site.path("source")).args(["-c", "."]).output();
+        let tar = tar.expect("tar").stdout;
+        let options = ConversionOptions::default();
+        let digest = Digest::sha256(&tar);
+        let layer = LayerSource {
+            digest: digest.clone(),
+            size: tar.len() as u64,
+            compression: None,
+            diff_id: None,
+        };
+        let mut data = File::create(site.path("image/segment")).expect("created");
+        let conversion = convert(
+            &layer,
+            &mut tar.as_slice(),
+            &mut data,
+            &options,
+            &Workers::new(2),
+            &AtomicBool::new(false),
+        )
+        .expect("converted");
+        let inputs = ImageInputs {
+            manifest_digest: Digest::sha256(b"manifest"),
+            platform: Platform::new("linux", "amd64", None),
+            name: "docker.io/library/x:latest".to_owned(),
+            config: ImageConfig::default(),
+            scheme: "docker".to_owned(),
+        };
+        let layers = [(segment_key(&digest, &options), &conversion.index)];
+        let recipe = build_recipe(&inputs, &layers, &options).expect("a recipe");
+        std::fs::write(site.path("image/recipe"), recipe.to_bytes()).expect("written");
+        site
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -132,6 +181,12 @@ impl Site {
             found.extend(number.and_then(Pid::from_raw).filter(|_| is_holder));
         }
         found
+    }
+
+    fn kill_holders(&self) {
+        for holder in self.holders() {
+            rustix::process::kill_process(holder, Signal::KILL).expect("killed");
+        }
     }
 
     /// Returns when the one holder has left: connects and says nothing, and waits for the end.
@@ -227,6 +282,25 @@ fn every_file_reads_as_it_was_whatever_the_compression() {
 }
 
 #[test]
+fn an_image_of_the_cache_is_read_through_its_recipe() {
+    let mut site = Site::of_recipe();
+    site.grace_ms = 30_000;
+    for wanted in ["Started", "Joined"] {
+        let (first, tree) = read(site.probe(&["tree"]));
+        assert_eq!(origin(&first), wanted);
+        let missing: Vec<_> = site
+            .source()
+            .lines()
+            .filter(|line| !tree.lines().any(|own| own == *line))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(missing, Vec::<String>::new());
+        assert!(tree.contains(".singularity.d/runscript"), "{tree}");
+    }
+    site.kill_holders();
+}
+
+#[test]
 fn everything_belongs_to_the_caller() {
     let Some(site) = Site::new("zstd").and_then(Site::into_others) else { return };
     let (_, tree) = read(site.probe(&["tree"]));
@@ -293,9 +367,7 @@ fn what_a_user_left_behind_is_served_after_the_holder_left() {
 fn after_a_killed_holder_the_next_command_has_a_new_one() {
     let Some(site) = Site::new("zstd") else { return };
     let (user, _) = site.hold();
-    for holder in site.holders() {
-        rustix::process::kill_process(holder, Signal::KILL).expect("killed");
-    }
+    site.kill_holders();
     let (first, tree) = read(site.probe(&["tree"]));
     assert_eq!(origin(&first), "Started");
     assert_eq!(tree, site.source());
@@ -306,18 +378,16 @@ fn after_a_killed_holder_the_next_command_has_a_new_one() {
 fn a_stopped_holder_is_replaced_when_the_wait_is_over() {
     let Some(mut site) = Site::new("zstd") else { return };
     let (user, _) = site.hold();
-    let stopped = site.holders();
-    for &holder in &stopped {
+    for holder in site.holders() {
         rustix::process::kill_process(holder, Signal::STOP).expect("stopped");
     }
     site.wait_ms = 300;
+    site.grace_ms = 30_000;
     let (first, tree) = read(site.probe(&["cat", "a/b/c/d/deep"]));
     assert_eq!((origin(&first).as_str(), tree.as_str()), ("Replaced", "deep"));
-    site.grace_ms = 30_000;
+    site.wait_ms = 30_000;
     assert_eq!(site.hold().1, "Joined");
-    for &holder in &stopped {
-        rustix::process::kill_process(holder, Signal::CONT).expect("continued");
-    }
+    site.kill_holders();
     drop(user);
 }
 
