@@ -127,7 +127,7 @@ fn hold(image: &Image, wanted: &Wanted, context: &mut Context) -> Result<Holder,
         (mapping.inside_uid, mapping.inside_gid) = (0, 0);
     }
     let mut holders = holder::Options::new(directory, mapping);
-    holders.unpack_into = context.cache().map(|cache| cache.join("unpacked"));
+    holders.unpack_into = context.cache();
     let cgroup = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let variable = |name: &str| context.environment.raw(name)?.to_str();
     let job = JOBS.iter().find_map(|(job, step)| Some((variable(job)?, variable(step))));

@@ -183,7 +183,7 @@ fn spawn(options: &Options) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// The directory for unpacking, made with its parents when missing. None where that cannot be:
+/// The cache, made with its parents when missing. None where that cannot be:
 /// with FUSE it is not needed.
 fn open_or_make(path: &Path) -> Option<File> {
     use std::os::unix::fs::DirBuilderExt as _;
