@@ -16,16 +16,16 @@ const PASSWORD: &str = "open-sesame";
 /// Runs the demo; the error is its verdict.
 pub(crate) fn run() -> Result<(), Failed> {
     let programs = build_programs("dev")?;
-    let registry = Served::start(
-        &programs,
-        &["--user", USER, "--password", PASSWORD, "hello:1=tiny", "layers:1=two-layers"],
-    )?;
     let world = World::new(&programs)?;
+    let authority = world.root.join("ca.crt");
+    let (at, image) = (authority.to_string_lossy(), "hello:1=tiny");
+    let registry =
+        Served::start(&programs, &["--ca", &at, "--user", USER, "--password", PASSWORD, image])?;
     let host = &registry.host;
-    let settings = format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n");
-    world.write(".config/containers/registries.conf", &settings)?;
+    let certificate = std::fs::read_to_string(&authority).map_err(|e| format!("demo: {e}"))?;
+    world.write(&format!(".config/containers/certs.d/{host}/ca.crt"), &certificate)?;
     println!(
-        "\nA registry with the image hello:1 serves at {host}, plain HTTP on this machine alone.\n\
+        "\nA registry with the image hello:1 serves at {host}, for this demo alone.\n\
          Its user is {USER}, the password {PASSWORD}.\n"
     );
     let steps = steps(&world, host);

@@ -69,7 +69,6 @@ pub fn user_namespaces() -> bool {
 ///
 /// # Panics
 /// When it cannot be started or ends otherwise than well; the message holds what it said.
-#[must_use]
 pub fn output(command: &mut Command) -> String {
     let done = command.output().unwrap_or_else(|cause| panic!("{command:?}: {cause}"));
     let said = String::from_utf8_lossy(&done.stderr).into_owned();

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 /// Longest that a state is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -16,7 +16,7 @@ pub type Seen<T, S = ()> = Result<T, S>;
 /// together with what the last look saw.
 ///
 /// # Panics
-/// When a minute has passed.
+/// When forty seconds have passed.
 pub fn until<T, S: Debug>(what: &str, mut look: impl FnMut() -> Seen<T, S>) -> T {
     let began = Instant::now();
     loop {
@@ -34,7 +34,7 @@ pub fn until<T, S: Debug>(what: &str, mut look: impl FnMut() -> Seen<T, S>) -> T
 /// [`until`] for a state that is only true or false.
 ///
 /// # Panics
-/// When a minute has passed.
+/// When forty seconds have passed.
 pub fn until_true(what: &str, mut look: impl FnMut() -> bool) {
     until(what, || if look() { Ok(()) } else { Err(()) });
 }

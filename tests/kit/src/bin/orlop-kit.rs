@@ -1,10 +1,11 @@
 //! The kit's registry as a program, for the demo and the measurements.
 //!
-//! `orlop-kit serve [--user U --password P] NAME:TAG=IMAGE...` prints its `host:port` and serves
-//! until its input ends. Images: `tiny`, `two-layers`, `odd`, `large:MIB` (of each layer).
+//! `orlop-kit serve [--ca FILE] [--user U --password P] NAME:TAG=IMAGE...` prints its `host:port`
+//! and serves until its input ends; with TLS when it is told where to write its authority's
+//! certificate. Images: `tiny`, `two-layers`, `odd`, `large:MIB` (of each layer).
 #![expect(clippy::print_stdout, reason = "it answers whoever started it")]
 
-use orlop_kit::{Auth, Image, Registry};
+use orlop_kit::{Auth, Identity, Image, Registry};
 use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
 
@@ -13,7 +14,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words.split_first() {
         Some((&"serve", rest)) => serve(rest),
-        _ => Err("usage: orlop-kit serve [--user U --password P] NAME:TAG=IMAGE...".to_owned()),
+        _ => Err("usage: orlop-kit serve [--ca FILE] [--user U --password P] NAME:TAG=IMAGE..."
+            .to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,7 +30,13 @@ fn main() -> ExitCode {
 fn serve(words: &[&str]) -> Result<(), String> {
     let mut registry = Registry::new();
     let mut images = words;
-    if let ["--user", user, "--password", secret, rest @ ..] = words {
+    if let ["--ca", at, rest @ ..] = images {
+        let identity = Identity::new(&["127.0.0.1"]);
+        std::fs::write(at, identity.ca_pem()).map_err(|cause| format!("{at}: {cause}"))?;
+        registry = registry.tls(&identity);
+        images = rest;
+    }
+    if let ["--user", user, "--password", secret, rest @ ..] = images {
         registry = registry.auth(Auth::Basic { user: (*user).into(), secret: (*secret).into() });
         images = rest;
     }

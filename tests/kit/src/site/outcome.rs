@@ -48,7 +48,6 @@ impl Outcome {
     /// # Panics
     /// When it did not.
     #[track_caller]
-    #[must_use]
     pub fn success(self) -> Self {
         self.fails(0)
     }
@@ -58,7 +57,6 @@ impl Outcome {
     /// # Panics
     /// When it did not.
     #[track_caller]
-    #[must_use]
     pub fn fails(self, status: i32) -> Self {
         assert!(self.status == status, "status {status} was expected\n{}", self.report());
         self
@@ -69,7 +67,6 @@ impl Outcome {
     /// # Panics
     /// When it has not.
     #[track_caller]
-    #[must_use]
     pub fn says(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "{text:?} was expected\n{}", self.report());
         self
@@ -80,7 +77,6 @@ impl Outcome {
     /// # Panics
     /// When it is not.
     #[track_caller]
-    #[must_use]
     pub fn prints(self, text: &str) -> Self {
         assert!(self.stdout == text, "output {text:?} was expected\n{}", self.report());
         self
