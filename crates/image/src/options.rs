@@ -64,3 +64,16 @@ impl Options {
         format!("orlop-{FORMAT} {library}-{version} level-{level} block-{}", self.block_size)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Options, ZSTD_VERSION};
+
+    #[test]
+    fn the_id_names_the_zstd_that_is_linked() {
+        let number = zstd::zstd_safe::version_number();
+        let (major, minor, patch) = (number / 10_000, number / 100 % 100, number % 100);
+        assert_eq!(ZSTD_VERSION, format!("{major}.{minor}.{patch}"));
+        assert!(Options::default().id().contains(ZSTD_VERSION));
+    }
+}

@@ -149,16 +149,18 @@ pub(crate) fn check_files(recipe: &Recipe, segments: &[File]) -> Result<(), Erro
     if wanted != found {
         return Err(damaged(format!("the recipe takes {wanted} segments, there are {found}")));
     }
+    let disk = |cause| Error::Disk { what: "reading segment data", cause };
+    let lengths: Vec<u64> = segments
+        .iter()
+        .map(|file| file.metadata().map(|metadata| metadata.len()).map_err(disk))
+        .collect::<Result<_, _>>()?;
     for piece in recipe.pieces() {
         if let Bytes::Segment { number, blocks } = &piece.bytes
-            && let Some(file) = segments.get(*number as usize)
+            && let Some(&length) = lengths.get(*number as usize)
             && let Some(last) = blocks.last()
+            && last.offset.saturating_add(last.length.into()) > length
         {
-            let disk = |cause| Error::Disk { what: "reading segment data", cause };
-            let length = file.metadata().map_err(disk)?.len();
-            if last.offset.saturating_add(last.length.into()) > length {
-                return Err(damaged(format!("it has {length} bytes, fewer than it should")));
-            }
+            return Err(damaged(format!("it has {length} bytes, fewer than it should")));
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ use orlop_oci::platform::Platform;
 use orlop_sif::{Architecture, Layout, NewObject, Stamp};
 
 use super::extents::Placed;
+use super::own::OwnData;
 use super::tables::{self, Order, Places, Sources};
 use super::{Bytes, Piece, Recipe, own};
 use crate::error::Error;
@@ -75,30 +76,7 @@ pub fn build_recipe(
     order.want(&tree, &own, &mut places);
     let base = head(inputs, &objects, 0, options)?.len() as u64;
     let mut cursor = PAGE;
-    let mut segments: Vec<SegmentKey> = Vec::new();
-    let mut pieces = Vec::new();
-    for ((key, _), place) in layers.iter().zip(&mut places.layers) {
-        let runs = place.place(&mut cursor);
-        if runs.is_empty() {
-            continue;
-        }
-        let known = segments.iter().position(|segment| segment == key);
-        let number = known.unwrap_or(segments.len());
-        if known.is_none() {
-            segments.push(key.clone());
-        }
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
-        pieces.extend(runs.into_iter().map(|run| run.into_piece(base, number)));
-    }
-    for run in places.own.place(&mut cursor) {
-        // Orlop's own blocks are all wanted but for those of files that found no place.
-        let start = run.blocks.first().map_or(0, |block| block.offset);
-        let end =
-            run.blocks.last().map_or(0, |block| block.offset.saturating_add(block.length.into()));
-        let range = usize::try_from(start).unwrap_or(0)..usize::try_from(end).unwrap_or(0);
-        let bytes = own.bytes.get(range).unwrap_or_default().to_vec();
-        push(&mut pieces, base.saturating_add(run.offset), bytes);
-    }
+    let (segments, mut pieces) = place_blocks(layers, &own, &mut places, base, &mut cursor);
     let sources = Sources { tree: &tree, order: &order, layers: &indexes, own: &own };
     let tables = tables::write(&sources, &mut places, options, cursor)?;
     push(&mut pieces, base.saturating_add(cursor), tables.bytes);
@@ -110,6 +88,42 @@ pub fn build_recipe(
     first.append(&mut pieces);
     let sif_size = base.saturating_add(length);
     Ok(Recipe { segments, sif_size, partition: (base, length), pieces: first, warnings })
+}
+
+/// Gives all blocks their places from `cursor` on; also gives the segments that are needed and the
+/// pieces of a SIF whose partition begins at `base`.
+fn place_blocks(
+    layers: &[(SegmentKey, &SegmentIndex)],
+    own: &OwnData,
+    places: &mut Places<'_>,
+    base: u64,
+    cursor: &mut u64,
+) -> (Vec<SegmentKey>, Vec<Piece>) {
+    let mut segments: Vec<SegmentKey> = Vec::new();
+    let mut pieces = Vec::new();
+    for ((key, _), place) in layers.iter().zip(&mut places.layers) {
+        let runs = place.place(cursor);
+        if runs.is_empty() {
+            continue;
+        }
+        let known = segments.iter().position(|segment| segment == key);
+        let number = known.unwrap_or(segments.len());
+        if known.is_none() {
+            segments.push(key.clone());
+        }
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        pieces.extend(runs.into_iter().map(|run| run.into_piece(base, number)));
+    }
+    for run in places.own.place(cursor) {
+        // Orlop's own blocks are all wanted but for those of files that found no place.
+        let start = run.blocks.first().map_or(0, |block| block.offset);
+        let end =
+            run.blocks.last().map_or(0, |block| block.offset.saturating_add(block.length.into()));
+        let range = usize::try_from(start).unwrap_or(0)..usize::try_from(end).unwrap_or(0);
+        let bytes = own.bytes.get(range).unwrap_or_default().to_vec();
+        push(&mut pieces, base.saturating_add(run.offset), bytes);
+    }
+    (segments, pieces)
 }
 
 fn push(pieces: &mut Vec<Piece>, offset: u64, bytes: Vec<u8>) {
