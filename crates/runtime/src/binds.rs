@@ -240,7 +240,7 @@ mod tests {
             "type=bind,src=/a,target=/b",
             "\"src=/a\",dst=/b",
         ] {
-            assert_eq!(read(text).unwrap(), [bind.clone()], "{text}");
+            assert_eq!(read(text).unwrap(), std::slice::from_ref(&bind), "{text}");
         }
         assert!(read("type=bind,src=/a,dst=/b,ro").unwrap()[0].read_only);
         assert_eq!(read("src=\"/a,b\",dst=/c").unwrap()[0].source, Path::new("/a,b"));

@@ -8,7 +8,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
 use rustix::fs::{
@@ -73,10 +73,8 @@ impl Tree {
     ///
     /// `real`: when the last part is a link or of the wrong type, a real one takes its name.
     pub(crate) fn place(&self, path: &Path, kind: Kind, real: bool) -> io::Result<OwnedFd> {
-        if real {
-            if let Some(place) = self.real(path, kind)? {
-                return Ok(place);
-            }
+        if real && let Some(place) = self.real(path, kind)? {
+            return Ok(place);
         }
         match self.find(path) {
             Ok(place) => self.checked(place, kind),

@@ -5,6 +5,7 @@
 //! Debian's static busybox. As root the same is tried as an ordinary user.
 
 #![expect(clippy::disallowed_methods, reason = "a test program reads its own environment")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test program")]
 #![expect(clippy::exit, reason = "the client ends before the test harness begins")]
 #![expect(unsafe_code, reason = "the client must begin before the harness has threads")]
 

@@ -61,11 +61,9 @@ impl Assembly<'_> {
                 .map_err(|cause| Error::MountPoint { at: at.to_owned(), cause })?;
         }
         self.fresh_directory(Path::new("/dev/shm"), 0o1777)?;
-        if pts {
-            if let Err(cause) = self.pseudo_terminals() {
-                let text = format!("no pseudo-terminals in the container: {}", words(&cause));
-                report(Notice::Verbose(text));
-            }
+        if pts && let Err(cause) = self.pseudo_terminals() {
+            let text = format!("no pseudo-terminals in the container: {}", words(&cause));
+            report(Notice::Verbose(text));
         }
         if message_queues {
             let mounted = mounts::new("mqueue", &[], MountAttrFlags::MOUNT_ATTR_NODEV)

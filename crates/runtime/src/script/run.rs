@@ -306,7 +306,7 @@ impl Shell {
             for part in word {
                 match part {
                     Part::Literal { bytes, .. } => {
-                        field.get_or_insert_default().extend_from_slice(bytes)
+                        field.get_or_insert_default().extend_from_slice(bytes);
                     }
                     Part::Parameter { name, rule, quoted: true } => {
                         let value = self.parameter(name, rule);

@@ -239,5 +239,4 @@ pub(crate) fn complete_path(path: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "environment/tests.rs"]
 pub(crate) mod tests;

@@ -103,5 +103,4 @@ fn quotable(text: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "runscript/tests.rs"]
 mod tests;

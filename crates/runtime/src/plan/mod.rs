@@ -271,8 +271,8 @@ fn on_host(path: PathBuf, mode: u32, at: &Path) -> [Step; 2] {
 /// passwd, group, resolv.conf, hosts, hostname.
 fn files(wanted: &Wanted, taken: &[PathBuf]) -> Vec<Step> {
     let mut steps = Vec::new();
-    let root_inside = wanted.fakeroot || wanted.caller.uid == 0;
-    if !(root_inside && wanted.writable == Writable::Image) && !wanted.fakeroot {
+    let root_inside = wanted.caller.uid == 0;
+    if !(wanted.fakeroot || root_inside && wanted.writable == Writable::Image) {
         steps.push(Step::Accounts);
     }
     if !wanted.dns.is_empty() {
@@ -322,5 +322,4 @@ fn caller_directory(wanted: &Wanted, at: &Path) -> Vec<Step> {
 }
 
 #[cfg(test)]
-#[path = "plan/tests.rs"]
 mod tests;

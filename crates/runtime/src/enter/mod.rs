@@ -61,10 +61,10 @@ pub fn run(wanted: &Wanted, root: Root, report: &mut dyn FnMut(Notice)) -> Resul
         }
     }
     namespaces::new_others(&wanted.namespaces)?;
-    if wanted.namespaces.pid {
-        if let Some(status) = supervise::split(wanted.namespaces.no_init)? {
-            return Ok(status);
-        }
+    if wanted.namespaces.pid
+        && let Some(status) = supervise::split(wanted.namespaces.no_init)?
+    {
+        return Ok(status);
     }
     start(wanted, plan, root, report)
 }
