@@ -4,7 +4,7 @@
 
 mod cache;
 mod daemon;
-mod exec;
+pub(crate) mod exec;
 mod help;
 pub(crate) mod pull;
 mod push;

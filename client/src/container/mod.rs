@@ -8,6 +8,8 @@
 pub(crate) mod flags;
 mod image;
 mod masks;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use std::ffi::OsString;
