@@ -88,7 +88,9 @@ fn what_is_wrong_is_said_in_the_known_words() {
 
 #[test]
 fn what_is_not_there_is_refused_by_name() {
-    for flag in ["--nv", "--overlay=/o", "--cpus=1", "--security=uid:1", "--fusemount=x", "--unsquash"] {
+    for flag in
+        ["--nv", "--overlay=/o", "--cpus=1", "--security=uid:1", "--fusemount=x", "--unsquash"]
+    {
         let name = flag.split('=').next().unwrap();
         let text = exec(&[flag], &[]).unwrap_err().text();
         assert!(text.starts_with(&format!("{name} is not supported by Orlop: ")), "{text}");
