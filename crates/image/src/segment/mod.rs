@@ -18,6 +18,7 @@
 //! Not here: how it comes about ([`crate::pipeline`]); what layers make together ([`crate::merge`]).
 
 mod builder;
+mod check;
 #[cfg(test)]
 mod tests;
 
