@@ -37,24 +37,19 @@ pub(crate) enum Pulled {
 pub(crate) fn pull(request: &PullRequest, context: &mut Context) -> Result<Pulled, Failure> {
     let mut tries = 1;
     loop {
-        let done = match ask(request, context) {
+        match ask(request, context) {
             // The daemon died under this pull: another goes on where it stopped.
-            Err(failure) if failure.is_lost_daemon() && tries < TRIES => {
-                context.hang_up();
-                tries += 1;
-                continue;
-            }
-            done => done?,
-        };
-        match open(done) {
-            Ok(pulled) => return Ok(pulled),
-            Err(Opening::Gone(_)) if tries < TRIES => tries += 1,
-            Err(Opening::Gone(failure) | Opening::Failed(failure)) => return Err(failure),
+            Err(failure) if failure.is_lost_daemon() && tries < TRIES => context.hang_up(),
+            Err(failure) => return Err(failure),
+            Ok(Ok(pulled)) => return Ok(pulled),
+            Ok(Err(Opening::Gone(_))) if tries < TRIES => {}
+            Ok(Err(Opening::Gone(failure) | Opening::Failed(failure))) => return Err(failure),
         }
+        tries += 1;
     }
 }
 
-fn ask(request: &PullRequest, context: &mut Context) -> Result<PullDone, Failure> {
+fn ask(request: &PullRequest, context: &mut Context) -> Result<Result<Pulled, Opening>, Failure> {
     context.daemon()?;
     let mut progress = Progress::new(&context.output, &request.uri);
     let (daemon, output) = context.daemon_and_output()?;
@@ -62,7 +57,8 @@ fn ask(request: &PullRequest, context: &mut Context) -> Result<PullDone, Failure
         let mut events = ImagesClient::new(channel).pull(request.clone()).await?.into_inner();
         while let Some(PullEvent { event }) = events.message().await? {
             match event {
-                Some(pull_event::Event::Done(done)) => return Ok(done),
+                // The daemon keeps its leases until the call ends: the files are opened before.
+                Some(pull_event::Event::Done(done)) => return Ok((done.cached, open(done))),
                 Some(event) => progress.show(&event, output),
                 None => {}
             }
@@ -70,9 +66,9 @@ fn ask(request: &PullRequest, context: &mut Context) -> Result<PullDone, Failure
         Err(Failure::new(Kind::Internal, "the daemon ended the pull without a result"))
     });
     progress.end();
-    let done = done?;
-    progress.settle(done.cached, output);
-    Ok(done)
+    let (cached, opened) = done?;
+    progress.settle(cached, output);
+    Ok(opened)
 }
 
 /// Why what the daemon named cannot be opened.

@@ -10,9 +10,12 @@ use std::path::Path;
 
 use orlop_oci::{Algorithm, Hasher};
 use orlop_proto::v1::images_client::ImagesClient;
-use orlop_proto::v1::{Access, Kind, PushBegin, PushDone, PushRequest, push_event, push_request};
+use orlop_proto::v1::{
+    Access, Kind, PushBegin, PushChunk, PushDone, PushRequest, push_event, push_request,
+};
 use orlop_sif::{ImageKind, Sif, recognise};
 use orlop_squashfs::Window;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::access;
@@ -107,41 +110,43 @@ fn push(
     let mut progress = Progress::writing(&context.output, size);
     let (daemon, output) = context.daemon_and_output()?;
     daemon.run(async |channel| {
-        let (parts, received) = tokio::sync::mpsc::channel(AHEAD);
+        let (parts, received) = mpsc::channel(AHEAD);
         let first = PushRequest { part: Some(push_request::Part::Begin(begin)) };
         drop(parts.send(first).await);
-        let mut events = ImagesClient::new(channel).push(ReceiverStream::new(received)).await?.into_inner();
-        let mut parts = Some(parts);
-        while let Some(event) = events.message().await? {
-            match event.event {
-                Some(push_event::Event::Send(send)) => {
-                    let Some(parts) = parts.take() else { continue };
-                    let sending = send_from(&file, send.offset, size, parts);
-                    tokio::pin!(sending);
-                    // What the registry says in between matters as much as the sending.
-                    loop {
-                        tokio::select! {
-                            sent = &mut sending => {
-                                sent.map_err(|cause| Failure::file("read", path, &cause))?;
-                                break;
-                            }
-                            event = events.message() => match event?.and_then(|event| event.event) {
-                                Some(push_event::Event::Progress(at)) => progress.written(at.bytes),
-                                Some(push_event::Event::Warning(warning)) => output.warning(&warning.text),
-                                Some(push_event::Event::Done(done)) => return Ok(done),
-                                _ => {}
-                            },
-                        }
-                    }
+        let mut client = ImagesClient::new(channel);
+        let mut events = client.push(ReceiverStream::new(received)).await?.into_inner();
+        // Offset of the next piece, from when the daemon asked for bytes.
+        let mut next = None;
+        loop {
+            let is_sending = next.is_some_and(|offset| offset < size);
+            tokio::select! {
+                biased;
+                event = events.message() => match event?.and_then(|event| event.event) {
+                    Some(push_event::Event::Send(send)) => next = Some(send.offset),
+                    Some(push_event::Event::Progress(at)) => progress.written(at.bytes),
+                    Some(push_event::Event::Warning(warning)) => output.warning(&warning.text),
+                    Some(push_event::Event::Done(done)) => return Ok(done),
+                    None => break,
+                },
+                room = parts.reserve(), if is_sending => {
+                    // A call that has ended says why in its status.
+                    let (Ok(room), Some(offset)) = (room, next) else { next = None; continue };
+                    let piece = piece(&file, offset, size)
+                        .map_err(|cause| Failure::file("read", path, &cause))?;
+                    next = Some(offset + piece.len() as u64);
+                    let chunk = PushChunk { offset, data: piece };
+                    room.send(PushRequest { part: Some(push_request::Part::Chunk(chunk)) });
                 }
-                Some(push_event::Event::Progress(at)) => progress.written(at.bytes),
-                Some(push_event::Event::Warning(warning)) => output.warning(&warning.text),
-                Some(push_event::Event::Done(done)) => return Ok(done),
-                None => {}
             }
         }
         Err(Failure::new(Kind::Internal, "the daemon ended the push without a result"))
     })
+}
+
+fn piece(file: &File, offset: u64, size: u64) -> io::Result<Vec<u8>> {
+    let mut piece = vec![0; usize::try_from(size - offset).unwrap_or(PIECE).min(PIECE)];
+    file.read_exact_at(&mut piece, offset)?;
+    Ok(piece)
 }
 
 fn check_sif(file: &File, path: &Path) -> Result<(), Failure> {
@@ -160,25 +165,6 @@ fn check_sif(file: &File, path: &Path) -> Result<(), Failure> {
         Err(error) => return Err(refused(Failure::caused(Kind::NotAnImage, &error))),
     }
     Sif::read(&whole).map(drop).map_err(|error| refused(Failure::caused(Kind::NotAnImage, &error)))
-}
-
-async fn send_from(
-    file: &File,
-    mut offset: u64,
-    size: u64,
-    parts: tokio::sync::mpsc::Sender<PushRequest>,
-) -> io::Result<()> {
-    while offset < size {
-        let mut piece = vec![0; usize::try_from(size - offset).unwrap_or(PIECE).min(PIECE)];
-        file.read_exact_at(&mut piece, offset)?;
-        offset += piece.len() as u64;
-        let request = PushRequest { part: Some(push_request::Part::Chunk(piece)) };
-        if parts.send(request).await.is_err() {
-            // The call has ended; its status says why.
-            break;
-        }
-    }
-    Ok(())
 }
 
 fn digest(mut file: &File) -> io::Result<(orlop_oci::Digest, u64)> {

@@ -134,7 +134,6 @@ fn json(status: &StatusReply) -> serde_json::Value {
         "idle_exit_seconds": status.idle_exit_seconds,
         "log": status.log,
         "log_dropped": status.log_dropped,
-        "requests": status.requests,
         "memory_peak_bytes": status.memory_peak_bytes,
         "activated": status.activated,
     })
