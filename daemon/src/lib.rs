@@ -1,1 +1,31 @@
-//! Skeleton.
+//! `orlopd`: the daemon of one user, node and cache.
+//!
+//! Owns the default credential files, registry connections, the cache, downloads and conversions.
+//! Request message -> verb -> reply message: [`services`] hold no logic, [`verbs`] do the work,
+//! [`flights`] let callers share it, [`tasks`] is the one place that starts anything.
+//!
+//! Not here: HTTP (`orlop-registry`), converting (`orlop-image`), the cache's files
+//! (`orlop-store`), containers and output files (the client's).
+
+mod arguments;
+mod caller;
+mod clock;
+mod daemon;
+mod failure;
+mod flights;
+mod inherited;
+mod lifecycle;
+mod listen;
+mod log;
+mod protect;
+mod rules;
+mod services;
+mod start;
+mod systemd;
+mod tasks;
+mod verbs;
+
+pub use start::main;
+
+/// Version that is exchanged with clients.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

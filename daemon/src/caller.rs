@@ -1,0 +1,181 @@
+//! Who asks: the environment, the places and the credentials that one request brought.
+//!
+//! The daemon's own environment decides nothing. What a caller sent as secret is used for its
+//! request and forgotten with it. Not here: the order of sources (`orlop-credentials`).
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use orlop_config::env::{self, Environment};
+use orlop_config::{Face, Paths};
+use orlop_credentials::docker_json::AuthFile;
+use orlop_credentials::loading::{self, Kind as FileKind};
+use orlop_credentials::precedence::{Known, Sources};
+use orlop_credentials::programs::Surroundings as HelperSurroundings;
+use orlop_credentials::{Credential, Secret};
+use orlop_oci::Host;
+use orlop_proto::v1::{self, Kind};
+use orlop_registry::{Notice, Surroundings};
+use tokio::sync::mpsc;
+
+use crate::failure::Failure;
+use crate::tasks::Tasks;
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    environment: Environment,
+    paths: Paths,
+    request_id: String,
+}
+
+impl Caller {
+    /// Reads what a request says of its caller.
+    ///
+    /// # Errors
+    /// USAGE_INVALID when it says nothing.
+    pub(crate) fn of(context: Option<v1::Context>) -> Result<Self, Failure> {
+        let context =
+            context.ok_or_else(|| Failure::of(Kind::UsageInvalid, "the request has no context"))?;
+        let face = match context.face() {
+            v1::Face::Orlop => Face::Orlop,
+            v1::Face::Apptainer => Face::Apptainer,
+        };
+        let pairs = context.variables.into_iter();
+        let pairs = pairs.map(|one| (OsString::from(one.name), OsString::from_vec(one.value)));
+        let environment = Environment::from_pairs(pairs);
+        let paths = Paths::of(&environment, face, rustix::process::geteuid().as_raw());
+        let request_id = context.request_id.chars().take(64).collect();
+        Ok(Self { environment, paths, request_id })
+    }
+
+    /// Where this caller's things are.
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Text that follows this request through the log.
+    pub(crate) fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// Environment for credential helpers.
+    pub(crate) fn around_helpers(&self) -> HelperSurroundings {
+        let variables = self.environment.iter();
+        HelperSurroundings::of(variables.map(|(name, value)| (name.to_owned(), value.to_owned())))
+    }
+
+    /// Proxies and certificates.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        Surroundings::of(&self.environment, &self.paths)
+    }
+
+    /// The default credential files as they are now, first the one that counts first. Blocks.
+    ///
+    /// # Errors
+    /// CREDENTIAL_FILE_INVALID: a file that is there cannot be used.
+    pub(crate) fn default_files(
+        &self,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<AuthFile>, Failure> {
+        let mut files = Vec::new();
+        if let Some(text) = self.environment.get(env::DOCKER_AUTH_CONFIG) {
+            files.push(AuthFile::parse(text.as_encoded_bytes(), "DOCKER_AUTH_CONFIG")?);
+        }
+        for file in self.paths.credential_files().read {
+            let kind = if file.is_legacy { FileKind::Legacy } else { FileKind::Default };
+            files.extend(loading::auth_file(&file.path, kind, warnings)?);
+        }
+        Ok(files)
+    }
+
+    /// All credentials that a request for a reference at `host` may use. Blocks.
+    ///
+    /// # Errors
+    /// As [`Caller::default_files`]; the same of a named auth file.
+    pub(crate) fn credentials(
+        &self,
+        host: &Host,
+        access: v1::Access,
+        warnings: &mut Vec<String>,
+    ) -> Result<Sources, Failure> {
+        let explicit = match access.auth_file {
+            Some(file) if file.missing => Some(AuthFile::empty(&file.path)),
+            Some(file) => {
+                let content = file.content.map(|secret| secret.value).unwrap_or_default();
+                Some(AuthFile::parse(&content, &file.path)?)
+            }
+            None => None,
+        };
+        let files = if explicit.is_some() { Vec::new() } else { self.default_files(warnings)? };
+        Ok(Sources {
+            named: host.as_str().to_owned(),
+            flags: access.flags.map(credential),
+            environment: access.environment.map(credential),
+            explicit,
+            files,
+            around: self.around_helpers(),
+        })
+    }
+}
+
+/// A credential as it travels.
+pub(crate) fn credential(sent: v1::Credential) -> Credential {
+    let secret = sent.secret.map(|secret| secret.value).unwrap_or_default();
+    Credential::from_pair(&sent.username, Secret::new(secret))
+}
+
+/// One request's part in talking to registries: gives credentials, passes notices on.
+pub(crate) struct Asking {
+    /// All that may be used.
+    pub(crate) credentials: Arc<Sources>,
+    /// Who runs helpers, which block.
+    pub(crate) tasks: Tasks,
+    /// Gets sentences for the user. Nobody need listen.
+    pub(crate) notices: mpsc::UnboundedSender<String>,
+}
+
+impl orlop_registry::Caller for Asking {
+    fn credential<'a>(
+        &'a self,
+        host: &'a Host,
+        path: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Known>, orlop_credentials::Error>> {
+        let credentials = Arc::clone(&self.credentials);
+        let (host, path) = (host.as_str().to_owned(), path.to_owned());
+        Box::pin(async move {
+            let find = move |_: &_| {
+                let mut warnings = Vec::new();
+                let found = credentials.find(&host, &path, &mut warnings);
+                (found, warnings)
+            };
+            let (found, warnings) = match self.tasks.blocking("credentials", find).await {
+                Ok(done) => done,
+                Err(lost) => {
+                    let what = format!("looking up a login failed: {lost}");
+                    return Err(orlop_credentials::Error::Unusable { what });
+                }
+            };
+            for warning in warnings {
+                // A caller that has left does not listen any more.
+                drop(self.notices.send(warning));
+            }
+            found
+        })
+    }
+
+    fn notice(&self, notice: Notice) {
+        let text = notice.to_string();
+        tracing::debug!(text, "notice");
+        if is_for_users(&notice) {
+            drop(self.notices.send(text));
+        }
+    }
+}
+
+/// A mirror that fails costs a line in the log; one that lies is named to the user.
+fn is_for_users(notice: &Notice) -> bool {
+    !matches!(notice, Notice::SourceFailed { lied: false, .. } | Notice::MediaType { .. })
+}

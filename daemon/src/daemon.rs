@@ -1,0 +1,118 @@
+//! What all calls share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use orlop_image::Workers;
+use orlop_proto::v1::Kind;
+use orlop_registry::Pool;
+use orlop_store::{Leased, Store};
+
+use crate::failure::Failure;
+use crate::flights::Flights;
+use crate::lifecycle::Lifecycle;
+use crate::listen::Place;
+use crate::log::Log;
+use crate::rules::Rules;
+use crate::tasks::Tasks;
+use crate::verbs::convert::Converted;
+
+/// The daemon's state. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Daemon(Arc<Shared>);
+
+/// What a [`Daemon`] leads to.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Its end.
+    pub(crate) life: Lifecycle,
+    /// Its tasks.
+    pub(crate) tasks: Tasks,
+    /// Its log.
+    pub(crate) log: Log,
+    /// When it started, Unix seconds.
+    pub(crate) started: i64,
+    /// The socket; none for a private daemon.
+    pub(crate) socket: Option<PathBuf>,
+    /// The socket's file, when it is this daemon's to remove.
+    pub(crate) place: Option<Place>,
+    /// The cache; one that goes with the daemon when it is disabled.
+    pub(crate) store: Store,
+    /// True when the cache goes with the daemon.
+    pub(crate) cache_is_private: bool,
+    /// Connections, tokens and what is known of registries.
+    pub(crate) pool: Pool,
+    /// Threads that compress.
+    pub(crate) workers: Workers,
+    /// Rules of registries.conf.
+    pub(crate) rules: Rules,
+    /// Layers that are being converted.
+    pub(crate) layers: Flights<Arc<Converted>>,
+    /// SIF blobs that are being fetched.
+    pub(crate) blobs: Flights<Arc<Leased>>,
+    /// Started by systemd's socket activation.
+    pub(crate) activated: bool,
+}
+
+impl Daemon {
+    /// Wraps the state.
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Daemon {
+    /// Runs blocking work on a thread of its own.
+    ///
+    /// # Errors
+    /// The work's own; INTERNAL when it panicked.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        match self.tasks.blocking(what, move |_| work()).await {
+            Ok(done) => done,
+            Err(lost) => Err(Failure::new(Kind::Internal, &lost)),
+        }
+    }
+
+    /// Looks after the cache for ever: sweeps once, then renews leases.
+    pub(crate) async fn keep_up(&self) {
+        let store = self.store.clone();
+        let swept = self.blocking("sweep", move || Ok(store.sweep()?)).await;
+        tracing::debug!(?swept, "swept the cache");
+        let mut ticks = tokio::time::interval(orlop_config::limits::LEASE_RENEW);
+        loop {
+            ticks.tick().await;
+            let store = self.store.clone();
+            if let Err(error) = self.blocking("leases", move || Ok(store.renew_leases()?)).await {
+                tracing::warn!(%error, "leases could not be renewed");
+            }
+        }
+    }
+
+    /// Brings the cache under its cap, in the background.
+    pub(crate) fn collect_later(&self) {
+        let (store, busy) = (self.store.clone(), self.life.busy());
+        self.tasks.detached("collect", move || {
+            let _busy = busy;
+            match store.cap().and_then(|cap| store.collect(cap)) {
+                Ok(report) if report.removed.is_empty() => {}
+                Ok(report) => {
+                    let (entries, bytes) = (report.removed.len(), report.bytes());
+                    tracing::info!(entries, bytes, "collected");
+                }
+                Err(error) => tracing::warn!(%error, "the cache cannot be collected"),
+            }
+        });
+    }
+}
+
+impl std::ops::Deref for Daemon {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}

@@ -1,0 +1,159 @@
+//! What reaches a user when something cannot be done, and how it travels.
+//!
+//! One `Failure` is one `Any` in the details of a `google.rpc.Status`, at most 8 KiB: causes are
+//! cut from the end, the message never. Every library error becomes one in [`kinds`].
+//!
+//! Not here: headings, hints and exit statuses (the client's).
+
+mod kinds;
+
+use std::error::Error;
+use std::fmt::Display;
+
+use orlop_proto::v1::{Failure as Message, Kind};
+use prost::Message as _;
+use prost_types::Any;
+use tonic::{Code, Status};
+
+/// Most bytes of a failure on the wire.
+const WIRE_BYTES: usize = 8 << 10;
+/// Most bytes of its message.
+const MESSAGE_BYTES: usize = 2 << 10;
+/// Most causes that travel.
+const CAUSES: usize = 16;
+/// Name of the message in `Any`.
+const TYPE_URL: &str = "type.googleapis.com/orlop.v1.Failure";
+
+/// `google.rpc.Status`: code, text and details.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// What could not be done, and why. Clones go to all callers of a flight.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Failure(Message);
+
+impl Failure {
+    /// Makes a failure from an error: its text is the message, its sources are the causes.
+    pub(crate) fn new(kind: Kind, error: &(dyn Error + 'static)) -> Self {
+        let mut failure = Self::of(kind, error.to_string());
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Wrappers that repeat their cause say nothing new.
+            if failure.0.causes.last().unwrap_or(&failure.0.message) != &text {
+                failure.0.causes.push(text);
+            }
+            cause = error.source();
+        }
+        failure
+    }
+
+    /// Makes a failure from a sentence.
+    pub(crate) fn of(kind: Kind, message: impl Into<String>) -> Self {
+        let message = cut(message.into(), MESSAGE_BYTES);
+        Self(Message { kind: kind.into(), message, causes: Vec::new(), hints: Vec::new() })
+    }
+
+    /// The kind.
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.kind()
+    }
+
+    /// The message as it travels.
+    pub(crate) fn into_status(mut self) -> Status {
+        self.0.causes.truncate(CAUSES);
+        let code = code(self.kind());
+        let message = self.0.message.clone();
+        loop {
+            let status = RpcStatus {
+                code: code.into(),
+                message: message.clone(),
+                details: vec![Any { type_url: TYPE_URL.to_owned(), value: self.0.encode_to_vec() }],
+            };
+            if status.encoded_len() <= WIRE_BYTES || !self.shrink() {
+                return Status::with_details(code, message, status.encode_to_vec().into());
+            }
+        }
+    }
+
+    /// Drops the last cause, then the last hint; says whether there was one.
+    fn shrink(&mut self) -> bool {
+        self.0.causes.pop().or_else(|| self.0.hints.pop()).is_some()
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0.message)?;
+        self.0.causes.iter().try_for_each(|cause| write!(out, ": {cause}"))
+    }
+}
+
+impl Error for Failure {}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        failure.into_status()
+    }
+}
+
+fn cut(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        let end = (0..=limit).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
+    }
+    text
+}
+
+/// The nearest gRPC code, for programs that know nothing of `Failure`.
+fn code(kind: Kind) -> Code {
+    match kind {
+        Kind::UsageInvalid | Kind::ReferenceInvalid => Code::InvalidArgument,
+        Kind::SourceUnreachable
+        | Kind::SourceFailed
+        | Kind::TransferBroken
+        | Kind::ProxyFailed
+        | Kind::DaemonUnavailable => Code::Unavailable,
+        Kind::CredentialsRefused => Code::Unauthenticated,
+        Kind::RateLimited | Kind::LimitExceeded | Kind::DiskFull => Code::ResourceExhausted,
+        Kind::ImageNotFound | Kind::PlatformMissing => Code::NotFound,
+        Kind::CacheDamaged | Kind::SourceLied => Code::DataLoss,
+        Kind::Internal | Kind::Unspecified => Code::Internal,
+        Kind::Unsupported | Kind::ImageUnsupported => Code::Unimplemented,
+        Kind::Cancelled => Code::Cancelled,
+        Kind::SourceBlocked | Kind::RealmRefused | Kind::RedirectRefused => Code::PermissionDenied,
+        _ => Code::FailedPrecondition,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_cut_before_the_message() {
+        let mut failure = Failure::of(Kind::SourceFailed, "m".repeat(5000));
+        failure.0.causes = vec!["c".repeat(3000); 4];
+        let status = failure.into_status();
+        assert!(status.details().len() <= WIRE_BYTES);
+        let wire = RpcStatus::decode(status.details()).unwrap();
+        let inner = Message::decode(wire.details[0].value.as_slice()).unwrap();
+        assert_eq!(inner.message.len(), MESSAGE_BYTES);
+        assert_eq!(inner.causes.len(), 1);
+        assert_eq!(status.code(), Code::Unavailable);
+    }
+
+    #[test]
+    fn a_chain_becomes_causes_without_repetition() {
+        let inner = std::io::Error::other(std::io::Error::other("deep"));
+        let failure = Failure::new(Kind::FileFailed, &inner);
+        assert_eq!(failure.to_string(), "deep");
+    }
+}

@@ -1,0 +1,219 @@
+//! One piece of work for all callers that want the same thing.
+//!
+//! The map keeps weak handles, the callers own the work: the last one to leave ends it, and a panic
+//! reaches all of them as a failure. Who may join is decided before ([`crate::verbs`]): a caller
+//! joins only after its own credentials have opened the manifest.
+//!
+//! Not here: the work itself.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared, WeakShared};
+use orlop_proto::v1::Kind;
+use tokio::sync::watch;
+
+use crate::failure::Failure;
+use crate::tasks::Tasks;
+
+type Landing<T> = BoxFuture<'static, Result<T, Failure>>;
+
+/// What is known of work under way.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    what: String,
+    total: u64,
+    bytes: watch::Sender<u64>,
+    callers: AtomicU32,
+}
+
+impl Facts {
+    /// What it is about, for people.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Bytes in all; 0 when not known.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Bytes done.
+    pub(crate) fn bytes(&self) -> u64 {
+        *self.bytes.borrow()
+    }
+
+    /// Callers that wait.
+    pub(crate) fn callers(&self) -> u32 {
+        self.callers.load(Ordering::Relaxed)
+    }
+
+    /// Tells how many bytes are done.
+    pub(crate) fn set_bytes(&self, bytes: u64) {
+        self.bytes.send_replace(bytes);
+    }
+}
+
+/// Work under way, by key.
+pub(crate) struct Flights<T> {
+    tasks: Tasks,
+    running: Arc<Mutex<BTreeMap<String, Running<T>>>>,
+}
+
+struct Running<T> {
+    landing: WeakShared<Landing<T>>,
+    facts: Arc<Facts>,
+}
+
+/// A caller's part in a flight. Dropping the last one ends the work.
+pub(crate) struct Joined<T: Clone> {
+    landing: Shared<Landing<T>>,
+    facts: Arc<Facts>,
+}
+
+impl<T> std::fmt::Debug for Flights<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flights").field("running", &self.lock().len()).finish_non_exhaustive()
+    }
+}
+
+impl<T> Flights<T> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Running<T>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Flights<T> {
+    /// No flights yet.
+    pub(crate) fn new(tasks: Tasks) -> Self {
+        Self { tasks, running: Arc::default() }
+    }
+
+    /// Joins the flight of this key, or starts it.
+    pub(crate) fn join<F>(
+        &self,
+        key: &str,
+        what: impl Into<String>,
+        total: u64,
+        work: impl FnOnce(Arc<Facts>) -> F,
+    ) -> Joined<T>
+    where
+        F: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
+        let mut running = self.lock();
+        running.retain(|_, flight| {
+            flight.landing.upgrade().is_some_and(|flight| flight.peek().is_none())
+        });
+        if let Some(flight) = running.get(key)
+            && let Some(landing) = flight.landing.upgrade()
+        {
+            return Joined::new(landing, Arc::clone(&flight.facts));
+        }
+        let facts = Arc::new(Facts {
+            what: what.into(),
+            total,
+            bytes: watch::Sender::new(0),
+            callers: AtomicU32::new(0),
+        });
+        // Runs however slowly a caller polls; ends when the last handle is dropped.
+        let task = self.tasks.spawn("flight", work(Arc::clone(&facts)));
+        let landing: Landing<T> = task
+            .map(|end| end.unwrap_or_else(|lost| Err(Failure::new(Kind::Internal, &lost))))
+            .boxed();
+        let landing = landing.shared();
+        if let Some(weak) = landing.downgrade() {
+            running.insert(key.to_owned(), Running { landing: weak, facts: Arc::clone(&facts) });
+        }
+        Joined::new(landing, facts)
+    }
+
+    /// What is under way.
+    pub(crate) fn list(&self) -> Vec<Arc<Facts>> {
+        let running = self.lock();
+        let alive = running.values().filter(|flight| {
+            flight.landing.upgrade().is_some_and(|landing| landing.peek().is_none())
+        });
+        alive.map(|flight| Arc::clone(&flight.facts)).collect()
+    }
+}
+
+impl<T: Clone> Joined<T> {
+    fn new(landing: Shared<Landing<T>>, facts: Arc<Facts>) -> Self {
+        facts.callers.fetch_add(1, Ordering::Relaxed);
+        Self { landing, facts }
+    }
+
+    /// What is known of the work.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// What the work failed with, the same for all callers.
+    pub(crate) async fn landed(&self) -> Result<T, Failure> {
+        self.landing.clone().await
+    }
+}
+
+impl<T: Clone> Drop for Joined<T> {
+    fn drop(&mut self) {
+        self.facts.callers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn two_callers_have_one_start_and_one_end() {
+        let flights = Flights::new(Tasks::default());
+        let (open, gate) = oneshot::channel::<()>();
+        let first = flights.join("k", "a thing", 10, |facts| async move {
+            drop(gate.await);
+            facts.set_bytes(10);
+            Ok(7)
+        });
+        let second = flights.join("k", "a thing", 10, |_| async { panic!("joined, not started") });
+        assert_eq!(first.facts().callers(), 2);
+        assert_eq!(flights.list().len(), 1);
+        open.send(()).unwrap();
+        assert_eq!(second.landed().await.unwrap(), 7);
+        assert_eq!(first.landed().await.unwrap(), 7);
+        assert_eq!(first.facts().bytes(), 10);
+        assert!(flights.list().is_empty());
+        let again = flights.join("k", "a thing", 10, |_| async { Ok(8) });
+        assert_eq!(again.landed().await.unwrap(), 8, "a landed flight is not joined");
+    }
+
+    #[tokio::test]
+    async fn the_last_caller_to_leave_ends_the_work() {
+        let flights = Flights::<()>::new(Tasks::default());
+        let (alive, gone) = oneshot::channel::<()>();
+        let work = |_| async move {
+            let _alive = alive;
+            std::future::pending().await
+        };
+        let first = flights.join("k", "", 0, work);
+        let second = flights.join("k", "", 0, |_| async { Ok(()) });
+        drop(first);
+        assert_eq!(flights.list().len(), 1);
+        drop(second);
+        assert!(gone.await.is_err(), "the work was dropped");
+        assert!(flights.list().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_panic_reaches_all_and_the_flight_can_be_flown_again() {
+        let flights = Flights::<u8>::new(Tasks::default());
+        let flight = flights.join("k", "", 0, |_| async { panic!("of the test") });
+        assert_eq!(flight.landed().await.unwrap_err().kind(), Kind::Internal);
+        let again = flights.join("k", "", 0, |_| async { Ok(1) });
+        assert_eq!(again.landed().await.unwrap(), 1);
+    }
+}

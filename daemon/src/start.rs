@@ -1,0 +1,311 @@
+//! `main` of the daemon: protect, listen, serve, end.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use orlop_config::env::{self, Environment};
+use orlop_config::paths::CachePlace;
+use orlop_config::settings::Settings;
+use orlop_config::{Face, Paths};
+use orlop_image::Workers;
+use orlop_registry::{Clock, Limits, Pool};
+use orlop_store::Store;
+use tempfile::TempDir;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::arguments::{self, Arguments, Asked};
+use crate::daemon::{Daemon, Shared};
+use crate::flights::Flights;
+use crate::lifecycle::{self, Lifecycle, Reason};
+use crate::listen::{self, Bound, Connection, Place};
+use crate::log::Log;
+use crate::rules::Rules;
+use crate::tasks::Tasks;
+use crate::{VERSION, clock, inherited, protect, services, systemd};
+
+/// Threads that run tasks: they wait for sockets; the converter has its own.
+const RUNTIME_THREADS: usize = 2;
+/// How often the daemon looks whether its socket's file is still there.
+const SOCKET_CHECK: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Where requests come from.
+enum Door {
+    /// A socket that was bound here.
+    Socket(StdListener, Place),
+    /// A socket of the service manager, who keeps its file.
+    Activated(StdListener),
+    /// One connection.
+    Private(StdStream),
+}
+
+/// Runs the daemon to its end.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let outcome = match arguments::parse(arguments) {
+        Ok(Asked::Serve(arguments)) => serve(&arguments),
+        Ok(Asked::Help) => return print(arguments::HELP),
+        Ok(Asked::Version) => return print(&format!("orlopd {VERSION}\n")),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error, "the daemon cannot serve");
+            drop(writeln!(std::io::stderr(), "orlopd: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn serve(arguments: &Arguments) -> Result<(), String> {
+    protect::protect()?;
+    let activated = systemd::listener();
+    let ready = arguments.ready_fd.map(take_fd).transpose()?;
+    let private = arguments.private_fd.map(take_fd).transpose()?;
+    let kept = [
+        activated.as_ref().map(|fd| fd.as_raw_fd()),
+        ready.as_ref().map(|fd| fd.as_raw_fd()),
+        private.as_ref().map(|fd| fd.as_raw_fd()),
+    ];
+    inherited::close_others(&kept.into_iter().flatten().collect::<Vec<_>>());
+    let environment = Environment::from_process();
+    let filter = environment.get(env::LOG).map(|filter| filter.to_string_lossy().into_owned());
+    let paths = Paths::of(&environment, Face::Orlop, rustix::process::geteuid().as_raw());
+    let own_cache = paths.cache();
+    let log_file = arguments.log.clone();
+    let log_file = log_file.or_else(|| paths.log(own_cache.as_ref().ok()?).ok());
+    let log =
+        Log::start(filter.as_deref().unwrap_or("info"), activated.is_some(), log_file.as_deref());
+    protect::hide_panics();
+    let default_socket = || own_cache.as_ref().ok().and_then(|cache| socket_of(&paths, cache));
+    let socket = arguments.socket.clone().or_else(default_socket);
+    let door = match (activated, private) {
+        (Some(listener), _) => Door::Activated(listener),
+        (None, Some(connection)) => Door::Private(connection.into()),
+        (None, None) => match bind(socket, ready.is_some())? {
+            Some((listener, place)) => Door::Socket(listener, place),
+            None => return tell_ready(ready),
+        },
+    };
+    let own_cache = own_cache.ok().map(|cache| cache.path);
+    let cache = arguments.cache.clone().or(own_cache).filter(|_| !arguments.no_cache);
+    let settings = Settings::load(&paths);
+    let settings = settings.inspect_err(|error| tracing::warn!(%error, "settings are ignored"));
+    let settings = settings.unwrap_or_default();
+    let (store, temporary_directory) = open_store(cache, settings.cache_max_bytes, &paths)?;
+    let tasks = Tasks::default();
+    let shared = Shared {
+        life: Lifecycle::new(arguments.idle_exit.unwrap_or(settings.idle_exit)),
+        log,
+        started: clock::unix_seconds(),
+        socket: match &door {
+            Door::Socket(_, place) => Some(place.path().to_owned()),
+            Door::Activated(listener) => listener
+                .local_addr()
+                .ok()
+                .and_then(|address| Some(address.as_pathname()?.to_owned())),
+            Door::Private(_) => None,
+        },
+        place: match &door {
+            Door::Socket(_, place) => Some(place.clone()),
+            _ => None,
+        },
+        cache_is_private: temporary_directory.is_some(),
+        store,
+        pool: Pool::new(Clock::new(clock::now, clock::chance), Limits::default()),
+        workers: Workers::new(std::thread::available_parallelism().map_or(1, usize::from)),
+        rules: Rules::default(),
+        layers: Flights::new(tasks.clone()),
+        blobs: Flights::new(tasks.clone()),
+        tasks,
+        activated: matches!(door, Door::Activated(_)),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .thread_name("orlopd")
+        .enable_all()
+        .build()
+        .map_err(|cause| format!("cannot start: {cause}"))?;
+    let outcome = runtime.block_on(run(Daemon::new(shared), door, ready));
+    // Blocking work that was not waited for goes with the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn take_fd(number: i32) -> Result<OwnedFd, String> {
+    inherited::take(number).map_err(|cause| format!("descriptor {number}: {cause}"))
+}
+
+/// The socket of the default cache, when a daemon is started by hand.
+fn socket_of(paths: &Paths, cache: &CachePlace) -> Option<PathBuf> {
+    Some(paths.socket(cache).prepare(paths.uid()).ok()?.path)
+}
+
+/// Opens the cache; where that cannot be, a directory that goes with the daemon takes its place.
+fn open_store(
+    cache: Option<PathBuf>,
+    cap_bytes: Option<u64>,
+    paths: &Paths,
+) -> Result<(Store, Option<TempDir>), String> {
+    let settings =
+        || orlop_store::Settings { cap_bytes, ..orlop_store::Settings::of_this_process() };
+    if let Some(cache) = cache {
+        match Store::open(&cache, settings()) {
+            Ok(store) => return Ok((store, None)),
+            Err(error @ orlop_store::Error::Format { .. }) => return Err(error.to_string()),
+            Err(error) => tracing::warn!(%error, "going on without a cache"),
+        }
+    }
+    let failed = |cause: &dyn std::error::Error| format!("no directory for a cache: {cause}");
+    let temporary = tempfile::Builder::new().prefix("orlop-").tempdir_in(paths.temporary());
+    let temporary = temporary.map_err(|cause| failed(&cause))?;
+    let store = Store::open(&temporary.path().join("cache"), settings());
+    Ok((store.map_err(|cause| failed(&cause))?, Some(temporary)))
+}
+
+fn bind(
+    socket: Option<PathBuf>,
+    starter_holds_lock: bool,
+) -> Result<Option<(StdListener, Place)>, String> {
+    let path = socket.ok_or("there is no place for a socket: name one with --socket")?;
+    match listen::bind(&path, starter_holds_lock)? {
+        Bound::Listening(listener, place) => Ok(Some((listener, place))),
+        Bound::Served => Ok(None),
+    }
+}
+
+/// Says that a daemon listens, be it this one or the one that did already.
+fn tell_ready(ready: Option<OwnedFd>) -> Result<(), String> {
+    if let Some(ready) = ready {
+        rustix::io::write(&ready, b"1").map_err(|cause| format!("nobody waits: {cause}"))?;
+    }
+    Ok(())
+}
+
+async fn run(daemon: Daemon, door: Door, ready: Option<OwnedFd>) -> Result<(), String> {
+    let place = match &door {
+        Door::Socket(_, place) => Some(place.clone()),
+        _ => None,
+    };
+    let private = matches!(door, Door::Private(_));
+    let router = services::router(&daemon).await;
+    let life = daemon.life.clone();
+    let shutdown = {
+        let life = life.clone();
+        async move { life.draining().await }
+    };
+    let failed = |cause: std::io::Error| format!("cannot serve: {cause}");
+    let server = match door {
+        Door::Socket(listener, _) | Door::Activated(listener) => {
+            listener.set_nonblocking(true).map_err(failed)?;
+            let listener = UnixListener::from_std(listener).map_err(failed)?;
+            let incoming = listen::accept(listener, life.clone());
+            daemon.tasks.spawn("server", router.serve_with_incoming_shutdown(incoming, shutdown))
+        }
+        Door::Private(connection) => {
+            connection.set_nonblocking(true).map_err(failed)?;
+            let connection = UnixStream::from_std(connection).map_err(failed)?;
+            let incoming = futures::stream::iter([Ok::<_, std::io::Error>(Connection::new(
+                connection, &life,
+            ))]);
+            daemon.tasks.spawn("server", router.serve_with_incoming_shutdown(incoming, shutdown))
+        }
+    };
+    let upkeep = daemon.clone();
+    let upkeep_task = daemon.tasks.spawn("upkeep", async move { upkeep.keep_up().await });
+    systemd::ready();
+    tracing::info!(version = VERSION, pid = std::process::id(), "serving");
+    drop(tell_ready(ready));
+    let reason = ended(&daemon, place.as_ref(), private).await?;
+    tracing::info!(?reason, "ending");
+    systemd::stopping();
+    life.drain();
+    if let Some(place) = place {
+        place.remove();
+    }
+    drop(upkeep_task);
+    let finish = async {
+        drop(server.await);
+        daemon.tasks.finished().await;
+    };
+    tokio::select! {
+        ended = tokio::time::timeout(lifecycle::DRAIN, finish) => {
+            if ended.is_err() {
+                tracing::info!("work is left unfinished");
+            }
+        }
+        () = second_signal(&life) => tracing::info!("ending at once"),
+    }
+    Ok(())
+}
+
+/// Waits for a reason to end.
+async fn ended(daemon: &Daemon, place: Option<&Place>, private: bool) -> Result<Reason, String> {
+    let failed = |cause: std::io::Error| format!("cannot wait for signals: {cause}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let reason = tokio::select! {
+        _ = terminate.recv() => Reason::Asked,
+        _ = interrupt.recv() => Reason::Asked,
+        () = daemon.life.draining() => Reason::Asked,
+        () = daemon.life.unused(), if private => Reason::PrivateEnd,
+        () = daemon.life.idle(), if !private => Reason::Idle,
+        () = socket_lost(place) => Reason::SocketLost,
+        () = keep_alive() => Reason::Asked,
+    };
+    Ok(reason)
+}
+
+/// Returns when the socket's file is not this daemon's any more: nobody can come then.
+async fn socket_lost(place: Option<&Place>) {
+    let Some(place) = place else { return std::future::pending().await };
+    let mut ticks = tokio::time::interval(SOCKET_CHECK);
+    loop {
+        ticks.tick().await;
+        if !place.is_ours() {
+            return;
+        }
+    }
+}
+
+/// Feeds the service manager's watchdog, for ever.
+async fn keep_alive() {
+    let Some(interval) = systemd::watchdog_interval() else {
+        return std::future::pending().await;
+    };
+    let mut ticks = tokio::time::interval(interval);
+    loop {
+        ticks.tick().await;
+        systemd::alive();
+    }
+}
+
+/// Returns when the end is asked for a second time.
+async fn second_signal(life: &Lifecycle) {
+    let mut signals =
+        [SignalKind::terminate(), SignalKind::interrupt()].map(|kind| signal(kind).ok());
+    let [terminate, interrupt] = &mut signals;
+    tokio::select! {
+        Some(()) = next(terminate) => {}
+        Some(()) = next(interrupt) => {}
+        () = life.ending_now() => {}
+    }
+}
+
+async fn next(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    }
+}

@@ -1,0 +1,243 @@
+//! A layer becomes a segment of the cache; a SIF blob becomes a blob of the cache.
+//!
+//! Work of a flight: whoever waits for the same layer waits for this. Not here: which layers
+//! ([`super::pull`]), the bytes' way ([`super::spool`]).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use orlop_image::{Conversion, LayerSource, Options};
+use orlop_oci::{Descriptor, DiffId};
+use orlop_registry::Sources;
+use orlop_store::{Key, Leased, Segment};
+
+use super::spool::{self, Shared};
+use crate::daemon::Daemon;
+use crate::failure::Failure;
+use crate::flights::Facts;
+
+/// How often a layer whose bytes were wrong on disk is fetched again.
+const TRIES: u32 = 2;
+
+/// A converted layer.
+#[derive(Debug)]
+pub(crate) struct Converted {
+    /// Its files, leased.
+    pub(crate) segment: Segment,
+    /// What the conversion noticed.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A layer to be converted.
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
+    /// From the manifest.
+    pub(crate) descriptor: Descriptor,
+    /// From the config.
+    pub(crate) diff_id: Option<DiffId>,
+    /// Of the segment.
+    pub(crate) key: Key,
+    /// How it is converted.
+    pub(crate) options: Options,
+}
+
+/// Fetches and converts a layer and publishes its segment.
+///
+/// # Errors
+/// What the sources, the layer or the disk did. What came of the download stays for the next time
+/// unless it was wrong.
+pub(crate) async fn segment(
+    daemon: Daemon,
+    sources: Sources,
+    layer: Layer,
+    facts: Arc<Facts>,
+) -> Result<Arc<Converted>, Failure> {
+    let mut tries = 1;
+    loop {
+        let partial = open_partial(&daemon, &layer.descriptor).await?;
+        let outcome = try_segment(&daemon, &sources, &layer, &facts, &partial).await;
+        match outcome {
+            Ok(converted) => {
+                discard(&partial);
+                return Ok(Arc::new(converted));
+            }
+            Err(Ended::Lied(failure)) => {
+                // What is kept may be what is wrong.
+                discard(&partial);
+                if tries >= TRIES || !sources.may_refetch(&layer.descriptor) {
+                    return Err(failure);
+                }
+                tries += 1;
+            }
+            Err(Ended::Failed(failure)) => return Err(failure),
+        }
+    }
+}
+
+/// Why one try ended.
+enum Ended {
+    /// The bytes were not those of the digest: worth another try.
+    Lied(Failure),
+    /// Anything else.
+    Failed(Failure),
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+async fn try_segment(
+    daemon: &Daemon,
+    sources: &Sources,
+    layer: &Layer,
+    facts: &Facts,
+    partial: &Shared,
+) -> Result<Converted, Ended> {
+    let descriptor = layer.descriptor.clone();
+    let position = {
+        let (descriptor, partial) = (descriptor.clone(), Arc::clone(partial));
+        daemon.blocking("position", move || Ok(spool::position(&descriptor, &partial)?)).await?
+    };
+    let joined = spool::join(sources, &descriptor, position, partial).map_err(Failure::from)?;
+    let (feed, mut reader) = joined;
+    let source = LayerSource {
+        digest: descriptor.digest.clone(),
+        size: descriptor.size,
+        compression: descriptor.media_type.layer_compression(),
+        diff_id: layer.diff_id.clone(),
+    };
+    let (store, workers) = (daemon.store.clone(), daemon.workers.clone());
+    let (key, options) = (layer.key.clone(), layer.options);
+    let convert = daemon.tasks.blocking("convert", move |stop| {
+        let mut draft = store.draft_segment(&key)?;
+        let made = orlop_image::convert(
+            &source,
+            &mut reader,
+            draft.data(),
+            &options,
+            &workers,
+            stop.flag(),
+        );
+        // The feed must not wait for a reader that has ended.
+        drop(reader);
+        let Conversion { index, warnings } = made.map_err(Error::Image)?;
+        let segment = draft.publish(&index.to_bytes())?;
+        Ok::<_, Error>(Converted { segment, warnings })
+    });
+    let (fed, made) = tokio::join!(feed.run(facts), convert);
+    // What the source did explains what the converter saw of it.
+    if let Err(error) = fed {
+        let is_lie = error.is_lie();
+        let failure = Failure::from(error);
+        return Err(if is_lie { Ended::Lied(failure) } else { Ended::Failed(failure) });
+    }
+    let made = made.map_err(|lost| Failure::new(orlop_proto::v1::Kind::Internal, &lost))?;
+    made.map_err(|error| match error {
+        Error::Image(
+            error @ (orlop_image::Error::BlobDigest { .. } | orlop_image::Error::BlobSize { .. }),
+        ) => Ended::Lied(error.into()),
+        Error::Image(error) => Ended::Failed(error.into()),
+        Error::Store(error) => Ended::Failed(error.into()),
+    })
+}
+
+/// What the blocking part can meet.
+enum Error {
+    Image(orlop_image::Error),
+    Store(orlop_store::Error),
+}
+
+impl From<orlop_store::Error> for Error {
+    fn from(error: orlop_store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+async fn open_partial(daemon: &Daemon, descriptor: &Descriptor) -> Result<Shared, Failure> {
+    let (store, descriptor) = (daemon.store.clone(), descriptor.clone());
+    let open = move || match store.partial(&descriptor.digest, descriptor.size) {
+        Ok(partial) => Ok(Some(partial)),
+        // Somebody else downloads it: this download is not kept.
+        Err(orlop_store::Error::Busy { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    };
+    Ok(Arc::new(Mutex::new(daemon.blocking("partial", open).await?)))
+}
+
+fn discard(partial: &Shared) {
+    if let Some(partial) = partial.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        partial.discard();
+    }
+}
+
+/// Fetches a blob whole and publishes it.
+///
+/// # Errors
+/// As [`segment`]; DISK_FULL.
+pub(crate) async fn blob(
+    daemon: Daemon,
+    sources: Sources,
+    descriptor: Descriptor,
+    facts: Arc<Facts>,
+) -> Result<Arc<Leased>, Failure> {
+    let mut tries = 1;
+    loop {
+        match try_blob(&daemon, &sources, &descriptor, &facts).await {
+            Ok(leased) => return Ok(Arc::new(leased)),
+            Err(Ended::Lied(failure)) => {
+                if tries >= TRIES || !sources.may_refetch(&descriptor) {
+                    return Err(failure);
+                }
+                tries += 1;
+            }
+            Err(Ended::Failed(failure)) => return Err(failure),
+        }
+    }
+}
+
+async fn try_blob(
+    daemon: &Daemon,
+    sources: &Sources,
+    descriptor: &Descriptor,
+    facts: &Facts,
+) -> Result<Leased, Ended> {
+    let partial = open_partial(daemon, descriptor).await?;
+    let position = {
+        let (descriptor, partial) = (descriptor.clone(), Arc::clone(&partial));
+        daemon.blocking("position", move || Ok(spool::position(&descriptor, &partial)?)).await?
+    };
+    let mut at = position.offset();
+    let mut stream = sources.fetch_blob(descriptor, position);
+    facts.set_bytes(at);
+    while let Some(piece) = stream.next().await {
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => {
+                let is_lie = error.is_lie();
+                let failure = Failure::from(error);
+                if !is_lie {
+                    return Err(Ended::Failed(failure));
+                }
+                discard(&partial);
+                return Err(Ended::Lied(failure));
+            }
+        };
+        let mut kept = partial.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept.as_mut().ok_or_else(|| busy(descriptor))?;
+        tokio::task::block_in_place(|| kept.append(&piece)).map_err(Failure::from)?;
+        at = at.saturating_add(piece.len() as u64);
+        facts.set_bytes(at);
+    }
+    let publish = move || {
+        let partial = partial.lock().unwrap_or_else(PoisonError::into_inner).take();
+        partial.map(orlop_store::Partial::publish).transpose().map_err(Failure::from)
+    };
+    let published = daemon.blocking("publish", publish).await?;
+    Ok(published.ok_or_else(|| busy(descriptor))?)
+}
+
+fn busy(descriptor: &Descriptor) -> Failure {
+    let digest = descriptor.digest.clone();
+    orlop_store::Error::Busy { digest }.into()
+}

@@ -1,0 +1,181 @@
+//! The documents of an image: from a reference to a manifest and its config.
+//!
+//! The tag is asked for with the caller's own credentials at each request; documents that are in
+//! the cache under the digest that came are not fetched again. Not here: layers.
+
+use bytes::Bytes;
+use orlop_config::limits::INDEX_DEPTH;
+use orlop_oci::manifest::By;
+use orlop_oci::selection::{Choice, SelectionError};
+use orlop_oci::{Descriptor, Digest, Document, Index, Manifest, Platform, Reference, choose};
+use orlop_proto::v1::Kind;
+use orlop_registry::{Resolved, Sources};
+
+use crate::daemon::Daemon;
+use crate::failure::Failure;
+
+/// A manifest that was chosen and verified.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen {
+    /// Digest of the top document.
+    pub(crate) top: Digest,
+    /// Digest of the manifest.
+    pub(crate) digest: Digest,
+    /// The manifest.
+    pub(crate) manifest: Manifest,
+    /// Its bytes.
+    pub(crate) bytes: Bytes,
+    /// `host/path` that answered.
+    pub(crate) source: String,
+    /// True when an index led to it.
+    pub(crate) by_index: bool,
+    /// Sentences for the user.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Finds the manifest of a reference for a platform.
+///
+/// # Errors
+/// What the registry says; PLATFORM_MISSING, MANIFEST_INVALID, IMAGE_UNSUPPORTED.
+pub(crate) async fn choose_manifest(
+    daemon: &Daemon,
+    sources: &Sources,
+    reference: &Reference,
+    wanted: &Platform,
+) -> Result<Chosen, Failure> {
+    let resolved = sources.resolve().await?;
+    let (top, bytes, content_type) = top_document(daemon, sources, &resolved).await?;
+    let by = if reference.digest().is_some() { By::Digest } else { By::Tag };
+    let (mut document, mut warnings) = Document::parse(&bytes, content_type.as_deref(), by)?;
+    let (mut digest, mut bytes, mut by_index) = (top.clone(), bytes, false);
+    for _ in 0..=INDEX_DEPTH {
+        let index = match document {
+            Document::Manifest(manifest) => {
+                let source = resolved.source.clone();
+                return Ok(Chosen { top, digest, manifest, bytes, source, by_index, warnings });
+            }
+            Document::Index(index) => index,
+        };
+        by_index = true;
+        let entry = choose_entry(daemon, sources, &index, wanted).await?;
+        bytes = document_of(daemon, sources, &entry).await?;
+        digest = entry.digest.clone();
+        let by = By::Descriptor(entry.media_type.clone());
+        let (next, more) = Document::parse(&bytes, None, by)?;
+        document = next;
+        warnings.extend(more);
+    }
+    Err(Failure::of(Kind::ManifestInvalid, format!("the index {top} is nested too deeply")))
+}
+
+async fn top_document(
+    daemon: &Daemon,
+    sources: &Sources,
+    resolved: &Resolved,
+) -> Result<(Digest, Bytes, Option<String>), Failure> {
+    if let Some(document) = &resolved.document {
+        keep(daemon, &document.digest, &document.bytes).await?;
+        return Ok((
+            document.digest.clone(),
+            document.bytes.clone(),
+            document.content_type.clone(),
+        ));
+    }
+    if let Some(bytes) = kept(daemon, &resolved.digest).await? {
+        let media_type = resolved.media_type.as_ref().map(ToString::to_string);
+        return Ok((resolved.digest.clone(), bytes, media_type));
+    }
+    let fetched = sources.fetch_top(resolved).await?;
+    keep(daemon, &fetched.digest, &fetched.bytes).await?;
+    Ok((fetched.digest, fetched.bytes, fetched.content_type))
+}
+
+/// The entry that fits; where entries name no platform, configs are looked into.
+async fn choose_entry(
+    daemon: &Daemon,
+    sources: &Sources,
+    index: &Index,
+    wanted: &Platform,
+) -> Result<Descriptor, Failure> {
+    let inside = match choose(index, wanted)? {
+        Choice::Entry(entry) => return Ok(entry.clone()),
+        Choice::LookInside(entries) => entries,
+    };
+    let mut offered = Vec::new();
+    for entry in inside {
+        if entry.media_type.is_index() {
+            return Ok(entry.clone());
+        }
+        let bytes = document_of(daemon, sources, entry).await?;
+        let by = By::Descriptor(entry.media_type.clone());
+        let (Document::Manifest(manifest), _) = Document::parse(&bytes, None, by)? else {
+            continue;
+        };
+        if !manifest.config.media_type.is_image_config() {
+            continue;
+        }
+        let config = config_of(daemon, sources, &manifest).await?;
+        match config.platform() {
+            Some(found) if orlop_oci::selection::rank(wanted, &found).is_some() => {
+                return Ok(entry.clone());
+            }
+            found => offered.extend(found),
+        }
+    }
+    Err(SelectionError { wanted: wanted.clone(), offered }.into())
+}
+
+/// A manifest or index by its descriptor, from the cache or a source.
+async fn document_of(
+    daemon: &Daemon,
+    sources: &Sources,
+    descriptor: &Descriptor,
+) -> Result<Bytes, Failure> {
+    if let Some(bytes) = kept(daemon, &descriptor.digest).await? {
+        return Ok(bytes);
+    }
+    let bytes = sources.fetch_manifest(descriptor).await?;
+    keep(daemon, &descriptor.digest, &bytes).await?;
+    Ok(bytes)
+}
+
+/// The bytes of an image's config, from the cache or a source.
+///
+/// # Errors
+/// What the registry or the disk says.
+pub(crate) async fn config_bytes(
+    daemon: &Daemon,
+    sources: &Sources,
+    manifest: &Manifest,
+) -> Result<Bytes, Failure> {
+    if let Some(bytes) = kept(daemon, &manifest.config.digest).await? {
+        return Ok(bytes);
+    }
+    let bytes = sources.fetch_config(&manifest.config).await?;
+    keep(daemon, &manifest.config.digest, &bytes).await?;
+    Ok(bytes)
+}
+
+/// The config of an image.
+///
+/// # Errors
+/// As [`config_bytes`]; MANIFEST_INVALID.
+pub(crate) async fn config_of(
+    daemon: &Daemon,
+    sources: &Sources,
+    manifest: &Manifest,
+) -> Result<orlop_oci::ImageConfig, Failure> {
+    let bytes = config_bytes(daemon, sources, manifest).await?;
+    Ok(orlop_oci::ImageConfig::parse(&bytes)?)
+}
+
+async fn kept(daemon: &Daemon, digest: &Digest) -> Result<Option<Bytes>, Failure> {
+    let (store, digest) = (daemon.store.clone(), digest.clone());
+    let found = daemon.blocking("document", move || Ok(store.document(&digest)?)).await?;
+    Ok(found.map(Bytes::from))
+}
+
+async fn keep(daemon: &Daemon, digest: &Digest, bytes: &Bytes) -> Result<(), Failure> {
+    let (store, digest, bytes) = (daemon.store.clone(), digest.clone(), bytes.clone());
+    daemon.blocking("document", move || Ok(store.put_document(&digest, &bytes)?)).await
+}

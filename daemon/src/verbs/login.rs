@@ -1,0 +1,193 @@
+//! Logins: prove first, then store; remove; list.
+//!
+//! Not here: which request proves a password (`orlop-registry`); editing the files
+//! (`orlop-credentials`).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use orlop_credentials::login::{Kept, forget, keep};
+use orlop_credentials::precedence::Sources;
+use orlop_credentials::remote_yaml::Row;
+use orlop_credentials::update::{self, Target};
+use orlop_credentials::{Credential, Secret, keys, listing, loading};
+use orlop_oci::Host;
+use orlop_proto::v1::Kind;
+use orlop_registry::{Login, Session};
+use tokio::sync::mpsc;
+
+use crate::caller::{Asking, Caller};
+use crate::daemon::Daemon;
+use crate::failure::Failure;
+
+/// Which login.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// `docker` or `oras`.
+    pub(crate) scheme: String,
+    /// `host[:port]`, perhaps with `/namespace`.
+    pub(crate) place: String,
+    /// List file; none for the default one.
+    pub(crate) list_file: Option<PathBuf>,
+}
+
+/// A login to be proven.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// Which.
+    pub(crate) place: Place,
+    /// As whom.
+    pub(crate) credential: Credential,
+    /// Plain http only.
+    pub(crate) no_https: bool,
+    /// Certificates are not checked.
+    pub(crate) insecure: bool,
+    /// The caller stores it itself.
+    pub(crate) verify_only: bool,
+}
+
+/// What came of a login.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// What the registry said.
+    pub(crate) login: Login,
+    /// Files that were written.
+    pub(crate) stored: Vec<String>,
+    /// Sentences for the user.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Place {
+    fn uri(&self) -> String {
+        format!("{}://{}", self.scheme, self.place)
+    }
+
+    fn list_file(&self, caller: &Caller) -> Result<PathBuf, Failure> {
+        match &self.list_file {
+            Some(path) => Ok(path.clone()),
+            None => Ok(caller.paths().list_file()?),
+        }
+    }
+
+    fn check(&self) -> Result<Host, Failure> {
+        keys::check_place(&self.place)?;
+        let host = keys::host_of(&self.place);
+        host.parse()
+            .map_err(|error: orlop_oci::HostError| Failure::new(Kind::ReferenceInvalid, &error))
+    }
+}
+
+/// The default file that a login is written to.
+fn default_target(caller: &Caller) -> Result<Target, Failure> {
+    let files = caller.paths().credential_files();
+    match files.to_write(|path| path.exists()) {
+        Some(path) => Ok(Target::default_file(path)),
+        None => Err(caller.paths().home().map_or_else(Into::into, |_| {
+            Failure::of(Kind::CredentialFileInvalid, "there is no default credential file")
+        })),
+    }
+}
+
+/// Proves a login and stores it in the default files.
+///
+/// # Errors
+/// CREDENTIALS_REFUSED and what keeps the registry from being asked: nothing was stored.
+pub(crate) async fn login(
+    daemon: &Daemon,
+    caller: Caller,
+    wanted: Wanted,
+) -> Result<Done, Failure> {
+    let host = wanted.place.check()?;
+    wanted.credential.check()?;
+    if !wanted.verify_only {
+        // Before the registry is asked: what cannot be stored need not be proven.
+        let (caller, place) = (caller.clone(), wanted.place.clone());
+        daemon
+            .blocking("login", move || {
+                update::check(&default_target(&caller)?)?;
+                loading::list_file(&place.list_file(&caller)?, "the list file")?;
+                Ok(())
+            })
+            .await?;
+    }
+    let (notices, mut told) = mpsc::unbounded_channel();
+    let asking =
+        Asking { credentials: Arc::new(Sources::default()), tasks: daemon.tasks.clone(), notices };
+    let session = Session::new(&daemon.pool, caller.surroundings(), Arc::new(asking));
+    let target = orlop_registry::Target {
+        host,
+        path: wanted.place.place.split_once('/').map(|(_, path)| path.to_owned()),
+        insecure: wanted.insecure,
+        no_https: wanted.no_https,
+    };
+    let login = session.prove_login(&target, wanted.credential.clone()).await?;
+    drop(session);
+    let mut warnings = Vec::new();
+    while let Ok(text) = told.try_recv() {
+        warnings.push(text);
+    }
+    let mut stored = Vec::new();
+    if !wanted.verify_only {
+        let credential = match &login.identity_token {
+            Some(token) => Credential::from_pair("<token>", Secret::new(token.expose())),
+            None => wanted.credential,
+        };
+        let is_insecure = wanted.insecure || wanted.no_https;
+        let store = move || store(&caller, &wanted.place, &credential, is_insecure);
+        stored = daemon.blocking("login", store).await?;
+    }
+    Ok(Done { login, stored, warnings })
+}
+
+fn store(
+    caller: &Caller,
+    place: &Place,
+    credential: &Credential,
+    insecure: bool,
+) -> Result<Vec<String>, Failure> {
+    let target = default_target(caller)?;
+    let kept = keep(&target, &place.place, credential, &caller.around_helpers())?;
+    let first = match kept {
+        Kept::File => target.name,
+        Kept::Helper(helper) => format!("{helper}, as {} says", target.name),
+    };
+    let list = Target::default_file(&place.list_file(caller)?);
+    update::store_row(&list, &Row { uri: place.uri(), insecure })?;
+    Ok(vec![first, list.name])
+}
+
+/// Removes a login from the default files; names those that had one. Blocks.
+///
+/// # Errors
+/// CREDENTIAL_FILE_INVALID, HELPER_FAILED: the file is as it was.
+pub(crate) fn logout(caller: &Caller, place: &Place) -> Result<Vec<String>, Failure> {
+    place.check()?;
+    let target = default_target(caller)?;
+    let mut removed = Vec::new();
+    if forget(&target, &place.place, &caller.around_helpers())? {
+        removed.push(target.name);
+    }
+    let list = Target::default_file(&place.list_file(caller)?);
+    if update::remove_rows(&list, &place.place)? && removed.is_empty() {
+        removed.push(list.name);
+    }
+    Ok(removed)
+}
+
+/// Lists the logins of the default files. Blocks.
+///
+/// # Errors
+/// CREDENTIAL_FILE_INVALID.
+pub(crate) fn list(
+    caller: &Caller,
+    list_file: Option<PathBuf>,
+) -> Result<(Vec<Row>, Vec<String>), Failure> {
+    let mut warnings = Vec::new();
+    let files = caller.default_files(&mut warnings)?;
+    let path = match list_file {
+        Some(path) => path,
+        None => caller.paths().list_file()?,
+    };
+    let list = loading::list_file(&path, &path.display().to_string())?;
+    Ok((listing::rows(list.as_ref(), &files), warnings))
+}

@@ -1,0 +1,12 @@
+//! What the calls do: each a noun's verb, in the words of the libraries. No message of the API but
+//! those of events passes through here.
+//!
+//! Not here: request and reply messages ([`crate::services`]).
+
+pub(crate) mod cache;
+pub(crate) mod convert;
+pub(crate) mod documents;
+pub(crate) mod login;
+pub(crate) mod pull;
+pub(crate) mod push;
+mod spool;

@@ -1,0 +1,477 @@
+//! A pull as a whole: resolve, fly, convert, merge, recipe.
+//!
+//! Every caller asks for the manifest with its own credentials; only then it joins the flights of
+//! layers that others may have started. Not here: words for the user, the output file (the
+//! client's).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orlop_config::settings::{Compression, Settings};
+use orlop_image::{ImageInputs, Method, Options, Recipe, SegmentIndex, build_recipe, segment_key};
+use orlop_image::{SegmentKey, recipe_key};
+use orlop_oci::{Descriptor, ImageConfig, Platform, Reference};
+use orlop_proto::v1::{self, Kind, pull_done, pull_event};
+use orlop_registry::{Session, Source, Sources};
+use orlop_store::{Entry, Key, Leased};
+use tokio::sync::mpsc;
+
+use super::convert::{self, Converted, Layer};
+use super::documents::{self, Chosen};
+use crate::caller::{Asking, Caller};
+use crate::daemon::Daemon;
+use crate::failure::Failure;
+use crate::flights::Joined;
+
+/// How often callers are told of bytes.
+const TELL: Duration = Duration::from_millis(100);
+
+/// What is asked for.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// What to pull.
+    pub(crate) reference: Reference,
+    /// A SIF artifact rather than an image of layers.
+    pub(crate) is_oras: bool,
+    /// Platform wanted.
+    pub(crate) platform: Platform,
+    /// The user named it.
+    pub(crate) platform_explicit: bool,
+    /// How to reach the registry and as whom.
+    pub(crate) access: v1::Access,
+}
+
+/// Where the facts of a pull go. A caller that has left ends its pull.
+pub(crate) type Events = mpsc::Sender<pull_event::Event>;
+
+/// An image that is in the cache.
+#[derive(Debug)]
+pub(crate) struct Pulled {
+    /// What the caller is told.
+    pub(crate) done: v1::PullDone,
+    /// Keeps collectors off until the caller has opened the files itself.
+    pub(crate) leases: Vec<Leased>,
+}
+
+/// Everything that asking the registries of a reference needs.
+pub(crate) struct Asked {
+    /// The sources, mirrors first.
+    pub(crate) sources: Sources,
+    /// The session.
+    pub(crate) session: Session,
+    /// Where the session's notices arrive.
+    pub(crate) notices: mpsc::UnboundedReceiver<String>,
+}
+
+/// Prepares a caller's asking for a reference.
+///
+/// # Errors
+/// SETTINGS_INVALID, CREDENTIAL_FILE_INVALID.
+pub(crate) async fn ask(
+    daemon: &Daemon,
+    caller: &Caller,
+    reference: &Reference,
+    access: v1::Access,
+    mirrors: bool,
+) -> Result<Asked, Failure> {
+    let (sender, notices) = mpsc::unbounded_channel();
+    let (shared, asking, named) = (daemon.clone(), caller.clone(), reference.clone());
+    let (no_https, insecure) = (access.no_https, access.insecure);
+    let (credentials, list, warnings) = daemon
+        .blocking("settings", move || {
+            let (rules, mut warnings) = shared.rules.of(asking.paths())?;
+            let list = rules.registries.sources(&named)?;
+            let listed = is_listed_insecure(&asking, &named);
+            let credentials = asking.credentials(named.host(), access, &mut warnings)?;
+            let sources = list.into_iter().filter(|source| mirrors || !source.is_mirror);
+            let sources = sources
+                .map(|source| {
+                    let is_named = source.reference.host() == named.host();
+                    Source {
+                        insecure: source.insecure || (is_named && (insecure || listed)),
+                        no_https: is_named && no_https,
+                        blocked: source.blocked,
+                        reference: source.reference,
+                    }
+                })
+                .collect::<Vec<_>>();
+            Ok((credentials, sources, warnings))
+        })
+        .await?;
+    for warning in warnings {
+        drop(sender.send(warning));
+    }
+    let asking =
+        Asking { credentials: Arc::new(credentials), tasks: daemon.tasks.clone(), notices: sender };
+    let session = Session::new(&daemon.pool, caller.surroundings(), Arc::new(asking));
+    Ok(Asked { sources: session.sources(list), session, notices })
+}
+
+/// A login that was made with `--insecure` or `--no-https` is honoured.
+fn is_listed_insecure(caller: &Caller, reference: &Reference) -> bool {
+    let Ok(path) = caller.paths().list_file() else { return false };
+    let list = orlop_credentials::loading::list_file(&path, "the list file").ok().flatten();
+    let rows = list.map(|list| list.rows()).unwrap_or_default();
+    rows.iter().any(|row| {
+        row.insecure
+            && orlop_credentials::keys::is_same_place(row.place(), reference.host().as_str())
+    })
+}
+
+/// Brings an image into the cache.
+///
+/// # Errors
+/// Everything that can be wrong with registries, images and disks.
+pub(crate) async fn pull(
+    daemon: &Daemon,
+    caller: &Caller,
+    wanted: Wanted,
+    events: &Events,
+) -> Result<Pulled, Failure> {
+    let Wanted { reference, is_oras, platform, platform_explicit, access } = wanted;
+    let mut asked = ask(daemon, caller, &reference, access, !is_oras).await?;
+    let work = async {
+        let chosen =
+            documents::choose_manifest(daemon, &asked.sources, &reference, &platform).await?;
+        for warning in &chosen.warnings {
+            warn(events, warning.clone()).await;
+        }
+        if is_oras {
+            return pull_sif(daemon, &asked.sources, &chosen, events).await;
+        }
+        chosen.manifest.check_image()?;
+        let config = documents::config_of(daemon, &asked.sources, &chosen.manifest).await?;
+        chosen.manifest.check_diff_ids(config.diff_ids.len())?;
+        let platform = settle_platform(&chosen, &config, platform, platform_explicit)?;
+        let image = Image::new(daemon, caller, &reference, chosen, config, platform).await?;
+        pull_image(daemon, &asked.sources, image, events).await
+    };
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            Some(text) = asked.notices.recv() => warn(events, text).await,
+            done = &mut work => return done,
+        }
+    }
+}
+
+async fn warn(events: &Events, text: String) {
+    tell(events, pull_event::Event::Warning(v1::Warning { text })).await;
+}
+
+/// A caller that does not listen any more is noticed where its pull is dropped.
+async fn tell(events: &Events, event: pull_event::Event) {
+    drop(events.send(event).await);
+}
+
+/// An image without an index is taken whatever it says, unless the user named a platform.
+fn settle_platform(
+    chosen: &Chosen,
+    config: &ImageConfig,
+    wanted: Platform,
+    is_explicit: bool,
+) -> Result<Platform, Failure> {
+    let Some(found) = config.platform() else { return Ok(wanted) };
+    let fits = orlop_oci::selection::rank(&wanted, &found).is_some();
+    if !fits && is_explicit && !chosen.by_index {
+        let offered = vec![found];
+        return Err(orlop_oci::selection::SelectionError { wanted, offered }.into());
+    }
+    Ok(found)
+}
+
+/// An image that is to be put together.
+struct Image {
+    chosen: Chosen,
+    config: ImageConfig,
+    platform: Platform,
+    name: String,
+    options: Options,
+    key: Key,
+    layers: Vec<Layer>,
+}
+
+impl Image {
+    async fn new(
+        daemon: &Daemon,
+        caller: &Caller,
+        reference: &Reference,
+        chosen: Chosen,
+        config: ImageConfig,
+        platform: Platform,
+    ) -> Result<Self, Failure> {
+        let paths = caller.paths().clone();
+        let settings = daemon.blocking("settings", move || Ok(Settings::load(&paths)?)).await?;
+        let options = options(&settings);
+        let name = match reference.tag() {
+            Some(tag) => format!("{}:{tag}", reference.repository()),
+            None if reference.digest().is_some() => reference.repository(),
+            None => format!("{}:latest", reference.repository()),
+        };
+        let key = recipe_key(&chosen.digest, &platform, &name, &options);
+        let layers = chosen.manifest.layers.iter().zip(&config.diff_ids);
+        let layers = layers
+            .map(|(descriptor, diff_id)| {
+                let key = segment_key(&descriptor.digest, &options);
+                let diff_id = Some(diff_id.clone());
+                Ok(Layer {
+                    descriptor: descriptor.clone(),
+                    diff_id,
+                    key: store_key(key.as_str())?,
+                    options,
+                })
+            })
+            .collect::<Result<_, Failure>>()?;
+        Ok(Self { key: store_key(key.as_str())?, chosen, config, platform, name, options, layers })
+    }
+}
+
+fn options(settings: &Settings) -> Options {
+    let level = settings.level.and_then(|level| u8::try_from(level).ok());
+    let compression = match (settings.compression, Options::default().compression) {
+        (Compression::Zstd, Method::Zstd { level: default }) => {
+            Method::Zstd { level: level.unwrap_or(default) }
+        }
+        (Compression::Zstd, other) => other,
+        (Compression::Gzip, _) => Method::Gzip { level: level.unwrap_or(GZIP_LEVEL) },
+    };
+    Options { compression, ..Options::default() }
+}
+
+/// What gzip's own program and mksquashfs take to be a fair bargain.
+const GZIP_LEVEL: u8 = 6;
+
+fn store_key(text: &str) -> Result<Key, Failure> {
+    text.parse().map_err(|error: orlop_store::KeyError| Failure::new(Kind::Internal, &error))
+}
+
+async fn pull_image(
+    daemon: &Daemon,
+    sources: &Sources,
+    image: Image,
+    events: &Events,
+) -> Result<Pulled, Failure> {
+    if let Some((recipe, leases)) = cached(daemon, &image).await? {
+        resolved(
+            events,
+            &image.chosen,
+            true,
+            image.chosen.manifest.layers.iter().map(|layer| (layer, true)),
+        )
+        .await;
+        return Ok(Pulled { done: done(daemon, &image, &recipe, true), leases });
+    }
+    let present = present(daemon, &image).await?;
+    let layers = image.layers.iter().map(|layer| &layer.descriptor).zip(present.iter().copied());
+    resolved(events, &image.chosen, false, layers).await;
+    let phase = v1::PullPhase::Converting.into();
+    tell(events, pull_event::Event::Phase(phase)).await;
+    let flights: Vec<Joined<Arc<Converted>>> = image
+        .layers
+        .iter()
+        .zip(&present)
+        .map(|(layer, present)| fly(daemon, sources, layer, *present))
+        .collect();
+    let converted = watch(&flights, events).await?;
+    for warning in converted.iter().flat_map(|layer| &layer.warnings) {
+        warn(events, warning.clone()).await;
+    }
+    let phase = v1::PullPhase::Merging.into();
+    tell(events, pull_event::Event::Phase(phase)).await;
+    let recipe = merge(daemon, &image, converted).await?;
+    for warning in recipe.warnings() {
+        warn(events, warning.clone()).await;
+    }
+    // Opened once more: what others share in a flight cannot be handed on.
+    let leases = cached(daemon, &image).await?.map(|(_, leases)| leases).unwrap_or_default();
+    Ok(Pulled { done: done(daemon, &image, &recipe, false), leases })
+}
+
+/// The flight of one layer. What is in the cache lands at once.
+fn fly(
+    daemon: &Daemon,
+    sources: &Sources,
+    layer: &Layer,
+    is_present: bool,
+) -> Joined<Arc<Converted>> {
+    let (shared, sources, layer) = (daemon.clone(), sources.clone(), layer.clone());
+    let (digest, size) = (layer.descriptor.digest.to_string(), layer.descriptor.size);
+    let key = layer.key.to_string();
+    daemon.layers.join(&key, digest, size, move |facts| async move {
+        if is_present {
+            let (store, key) = (shared.store.clone(), layer.key.clone());
+            let found = shared.blocking("segment", move || Ok(store.segment(&key)?)).await?;
+            if let Some(segment) = found {
+                facts.set_bytes(layer.descriptor.size);
+                return Ok(Arc::new(Converted { segment, warnings: Vec::new() }));
+            }
+        }
+        convert::segment(shared, sources, layer, facts).await
+    })
+}
+
+/// Waits for all flights and tells of their bytes.
+async fn watch<T: Clone>(flights: &[Joined<T>], events: &Events) -> Result<Vec<T>, Failure> {
+    let landed = futures::future::try_join_all(flights.iter().map(Joined::landed));
+    tokio::pin!(landed);
+    let mut ticks = tokio::time::interval(TELL);
+    let mut told = vec![0; flights.len()];
+    loop {
+        tokio::select! {
+            biased;
+            all = &mut landed => return all,
+            _ = ticks.tick() => {
+                for (layer, (flight, told)) in flights.iter().zip(&mut told).enumerate() {
+                    let bytes = flight.facts().bytes();
+                    if bytes != *told {
+                        *told = bytes;
+                        let layer = u32::try_from(layer).unwrap_or(u32::MAX);
+                        let progress = v1::PullProgress { layer, bytes, total: flight.facts().total() };
+                        // A caller that is slow gets the next one.
+                        drop(events.try_send(pull_event::Event::Progress(progress)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn resolved<'a>(
+    events: &Events,
+    chosen: &Chosen,
+    cached: bool,
+    layers: impl Iterator<Item = (&'a Descriptor, bool)>,
+) {
+    let layers = layers.map(|(layer, cached)| v1::PullLayer {
+        digest: layer.digest.to_string(),
+        size: layer.size,
+        cached,
+    });
+    let event = v1::PullResolved {
+        digest: chosen.digest.to_string(),
+        source: chosen.source.clone(),
+        cached,
+        layers: layers.collect(),
+    };
+    tell(events, pull_event::Event::Resolved(event)).await;
+}
+
+/// The recipe with its files leased, if it and all its segments are there.
+async fn cached(daemon: &Daemon, image: &Image) -> Result<Option<(Recipe, Vec<Leased>)>, Failure> {
+    let (store, key) = (daemon.store.clone(), image.key.clone());
+    daemon
+        .blocking("recipe", move || {
+            let Some(leased) = store.recipe(&key)? else { return Ok(None) };
+            let Ok(recipe) = Recipe::from_bytes(&leased.read()?) else {
+                store.move_aside(&Entry::Recipe(key), "it cannot be read")?;
+                return Ok(None);
+            };
+            let mut leases = vec![leased];
+            for segment in recipe.segments() {
+                match store.segment(&store_key(segment.as_str())?)? {
+                    Some(segment) => leases.push(segment.data),
+                    None => return Ok(None),
+                }
+            }
+            Ok(Some((recipe, leases)))
+        })
+        .await
+}
+
+/// Which layers' segments are in the cache.
+async fn present(daemon: &Daemon, image: &Image) -> Result<Vec<bool>, Failure> {
+    let store = daemon.store.clone();
+    let keys: Vec<Key> = image.layers.iter().map(|layer| layer.key.clone()).collect();
+    let look = move || keys.iter().map(|key| Ok(store.segment(key)?.is_some())).collect();
+    daemon.blocking("segments", look).await
+}
+
+async fn merge(
+    daemon: &Daemon,
+    image: &Image,
+    converted: Vec<Arc<Converted>>,
+) -> Result<Recipe, Failure> {
+    let inputs = ImageInputs {
+        manifest_digest: image.chosen.digest.clone(),
+        platform: image.platform.clone(),
+        name: image.name.clone(),
+        config: image.config.clone(),
+        scheme: "docker".to_owned(),
+    };
+    let layers: Vec<(Descriptor, Key)> =
+        image.layers.iter().map(|layer| (layer.descriptor.clone(), layer.key.clone())).collect();
+    let (store, key, options) = (daemon.store.clone(), image.key.clone(), image.options);
+    daemon
+        .blocking("merge", move || {
+            let mut indexes = Vec::new();
+            for ((descriptor, key), converted) in layers.iter().zip(&converted) {
+                let index = SegmentIndex::from_bytes(&converted.segment.index.read()?);
+                let index = index.inspect_err(|error| {
+                    let aside = store.move_aside(&Entry::Segment(key.clone()), &error.to_string());
+                    tracing::warn!(%key, ?aside, "a damaged segment was moved aside");
+                })?;
+                indexes.push((segment_key(&descriptor.digest, &options), index));
+            }
+            let layers: Vec<(SegmentKey, &SegmentIndex)> =
+                indexes.iter().map(|(key, index)| (key.clone(), index)).collect();
+            let recipe = build_recipe(&inputs, &layers, &options)?;
+            store.put_recipe(&key, &recipe.to_bytes())?;
+            Ok(recipe)
+        })
+        .await
+}
+
+fn done(daemon: &Daemon, image: &Image, recipe: &Recipe, cached: bool) -> v1::PullDone {
+    let path = |entry: &Entry| daemon.store.path(entry).to_string_lossy().into_owned();
+    let segments = recipe.segments().iter().filter_map(|key| key.as_str().parse().ok());
+    let segments = segments.map(|key| format!("{}/data", path(&Entry::Segment(key))));
+    v1::PullDone {
+        digest: image.chosen.digest.to_string(),
+        source: image.chosen.source.clone(),
+        cached,
+        image: Some(pull_done::Image::Recipe(v1::RecipeImage {
+            key: image.key.to_string(),
+            path: path(&Entry::Recipe(image.key.clone())),
+            segments: segments.collect(),
+            size: recipe.sif_size(),
+        })),
+    }
+}
+
+async fn pull_sif(
+    daemon: &Daemon,
+    sources: &Sources,
+    chosen: &Chosen,
+    events: &Events,
+) -> Result<Pulled, Failure> {
+    let layer = chosen.manifest.sif_layer()?.clone();
+    let (store, wanted) = (daemon.store.clone(), layer.clone());
+    let look = move || Ok(store.blob(&wanted.digest, wanted.size)?);
+    let mut found = daemon.blocking("blob", look).await?;
+    let cached = found.is_some();
+    resolved(events, chosen, cached, std::iter::once((&layer, cached))).await;
+    if found.is_none() {
+        let (shared, sources, wanted) = (daemon.clone(), sources.clone(), layer.clone());
+        let digest = layer.digest.to_string();
+        let flight = daemon.blobs.join(&digest, digest.clone(), layer.size, move |facts| {
+            convert::blob(shared, sources, wanted, facts)
+        });
+        watch(std::slice::from_ref(&flight), events).await?;
+        let (store, wanted) = (daemon.store.clone(), layer.clone());
+        let look = move || Ok(store.blob(&wanted.digest, wanted.size)?);
+        found = daemon.blocking("blob", look).await?;
+    }
+    let path = daemon.store.path(&Entry::Blob(layer.digest.clone()));
+    let done = v1::PullDone {
+        digest: chosen.digest.to_string(),
+        source: chosen.source.clone(),
+        cached,
+        image: Some(pull_done::Image::Sif(v1::SifImage {
+            digest: layer.digest.to_string(),
+            path: path.to_string_lossy().into_owned(),
+            size: layer.size,
+        })),
+    };
+    Ok(Pulled { done, leases: found.into_iter().collect() })
+}

@@ -1,0 +1,157 @@
+//! A push: the caller's file becomes a blob and a manifest of a registry.
+//!
+//! The file's bytes come from the caller, on demand and from the offset that the registry wants.
+//! Not here: checking that the file is a SIF (the client did), requests (`orlop-registry`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use orlop_oci::manifest::SIF_CONFIG;
+use orlop_oci::{Descriptor, Digest, ImageUri, Manifest, MediaType};
+use orlop_proto::v1::{self, Kind, push_event, push_request};
+use orlop_registry::{Access, BoxError, Content, Source, Uploaded};
+use tokio::sync::{Mutex, mpsc};
+
+use super::pull;
+use crate::caller::Caller;
+use crate::daemon::Daemon;
+use crate::failure::Failure;
+
+/// Where the facts of a push go.
+pub(crate) type Events = mpsc::Sender<push_event::Event>;
+/// Where the caller's messages come from.
+pub(crate) type Parts = BoxStream<'static, Result<v1::PushRequest, tonic::Status>>;
+
+/// The caller's file.
+struct FromCaller {
+    parts: Arc<Mutex<Parts>>,
+    events: Events,
+    size: u64,
+}
+
+impl Content for FromCaller {
+    fn open(
+        &self,
+        offset: u64,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<Bytes, BoxError>>, BoxError>> {
+        Box::pin(async move {
+            let send = push_event::Event::Send(v1::PushSend { offset });
+            self.events.send(send).await.map_err(|_| "the client has left")?;
+            let state = (Arc::clone(&self.parts), offset, self.size);
+            Ok(stream::try_unfold(state, next_piece).boxed())
+        })
+    }
+}
+
+type State = (Arc<Mutex<Parts>>, u64, u64);
+
+/// The piece at an offset; pieces of an earlier demand are passed over.
+async fn next_piece((parts, at, size): State) -> Result<Option<(Bytes, State)>, BoxError> {
+    if at >= size {
+        return Ok(None);
+    }
+    let mut open = parts.lock().await;
+    loop {
+        let part = open.next().await.ok_or("the client stopped sending")??;
+        let Some(push_request::Part::Chunk(chunk)) = part.part else { continue };
+        if chunk.offset != at || chunk.data.is_empty() {
+            continue;
+        }
+        let data = Bytes::from(chunk.data);
+        let next = at.saturating_add(data.len() as u64);
+        drop(open);
+        return Ok(Some((data, (parts, next, size))));
+    }
+}
+
+/// Sends a SIF to a registry.
+///
+/// # Errors
+/// REFERENCE_INVALID; what the registry says; FILE_FAILED when the caller stops sending.
+pub(crate) async fn push(
+    daemon: &Daemon,
+    begin: v1::PushBegin,
+    parts: Parts,
+    events: &Events,
+) -> Result<v1::PushDone, Failure> {
+    let caller = Caller::of(begin.context)?;
+    let reference = match ImageUri::parse(&begin.uri) {
+        Ok(ImageUri::Oras(reference)) => reference,
+        Ok(_) => return Err(Failure::of(Kind::Unsupported, "a SIF is pushed to oras:// only")),
+        Err(error) => return Err(Failure::new(Kind::ReferenceInvalid, &error)),
+    };
+    if reference.digest().is_some() {
+        let message = "a push goes to a tag: the digest follows from the file";
+        return Err(Failure::of(Kind::ReferenceInvalid, message));
+    }
+    let digest: Digest = begin
+        .digest
+        .parse()
+        .map_err(|error: orlop_oci::DigestError| Failure::new(Kind::UsageInvalid, &error))?;
+    let access = begin.access.unwrap_or_default();
+    let (no_https, insecure) = (access.no_https, access.insecure);
+    let mut asked = pull::ask(daemon, &caller, &reference, access, false).await?;
+    let source = Source { no_https, insecure, ..Source::new(reference.clone()) };
+    let repository = asked.session.repository(&source, Access::Push);
+    let work = async {
+        let layer = Descriptor::new(MediaType::SifLayer, digest, begin.size);
+        let content = FromCaller {
+            parts: Arc::new(Mutex::new(parts)),
+            events: events.clone(),
+            size: begin.size,
+        };
+        let config = Descriptor::of(MediaType::SifConfig, SIF_CONFIG);
+        repository.upload_blob(&config, &Whole(SIF_CONFIG), |_| {}).await?;
+        let progress = teller(events.clone(), begin.size);
+        let uploaded = repository.upload_blob(&layer, &content, progress).await?;
+        let annotations = begin.annotations.into_iter().collect();
+        let manifest = Bytes::from(Manifest::sif(&layer, &begin.title, &annotations));
+        let tag = reference.tag().unwrap_or("latest");
+        let digest = repository.put_manifest(tag, &MediaType::OciManifest, &manifest).await?;
+        Ok(v1::PushDone { digest: digest.to_string(), existed: uploaded == Uploaded::Existed })
+    };
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            Some(text) = asked.notices.recv() => {
+                drop(events.send(push_event::Event::Warning(v1::Warning { text })).await);
+            }
+            done = &mut work => return done,
+        }
+    }
+}
+
+/// Bytes that are here already.
+struct Whole(&'static [u8]);
+
+impl Content for Whole {
+    fn open(
+        &self,
+        offset: u64,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<Bytes, BoxError>>, BoxError>> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = Bytes::from_static(self.0.get(start..).unwrap_or_default());
+        Box::pin(async move { Ok(stream::once(async move { Ok(rest) }).boxed()) })
+    }
+}
+
+/// Bytes between two words about progress.
+const STEP: u64 = 1 << 20;
+
+/// Tells of bytes sent, now and then.
+fn teller(events: Events, total: u64) -> impl Fn(u64) + Send + Sync + 'static {
+    let told = AtomicU64::new(0);
+    move |bytes| {
+        let last = told.load(Ordering::Relaxed);
+        if bytes.abs_diff(last) >= STEP || bytes == total {
+            told.store(bytes, Ordering::Relaxed);
+            // A caller that is slow gets the next one.
+            drop(events.try_send(push_event::Event::Progress(v1::PushProgress { bytes, total })));
+        }
+    }
+}
