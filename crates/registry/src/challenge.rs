@@ -66,7 +66,9 @@ impl<'a> Reader<'a> {
             self.rest = self.rest.trim_start_matches([' ', '\t', ',']);
             let Some(word) = self.token() else { return found };
             let spaced = self.skip_blanks();
-            if self.rest.starts_with('=') && !self.is_token68() {
+            if self.rest.starts_with('=') && self.is_token68() {
+                self.rest = self.rest.trim_start_matches('=');
+            } else if self.rest.starts_with('=') {
                 let Some(value) = self.value() else { return found };
                 if let Some(challenge) = found.last_mut() {
                     challenge.parameters.entry(word.to_ascii_lowercase()).or_insert(value);
@@ -184,7 +186,7 @@ mod tests {
             ),
             (&[r#"Bearer service="x""#], "bearer service=x"),
             (&[r#"Bearer service="x", realm="https://never.ends"#], "bearer service=x"),
-            (&["Negotiate YIIB==, Basic realm=x"], "negotiate + yiib + basic realm=x"),
+            (&["Negotiate YIIB==, Basic realm=x"], "negotiate + basic realm=x"),
             (&["", ",,", "   "], ""),
             (&["Bearer"], "bearer"),
             (&["Basic realm=a,realm=b"], "basic realm=a"),

@@ -710,9 +710,13 @@ impl Repository {
                 Err(error @ (Error::Unreachable { .. } | Error::Tls { .. })) if !is_last => {
                     first = Some(error);
                 }
-                // Nothing there speaks plain http either: what https said is the better error.
-                Err(error @ (Error::Unreachable { .. } | Error::NotARegistry { .. })) => {
-                    return Err(first.unwrap_or(error));
+                // Nobody speaks plain http there: what https said is the better error.
+                Err(error @ Error::Unreachable { .. }) => return Err(first.unwrap_or(error)),
+                Err(error @ Error::NotARegistry { .. }) => {
+                    return Err(match first {
+                        Some(certificate @ Error::Tls { .. }) => certificate,
+                        _ => error,
+                    });
                 }
                 Err(error) => return Err(error),
             }
