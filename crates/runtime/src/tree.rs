@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::{Component, Path};
+use std::path::Path;
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, openat2, statat,
@@ -115,11 +115,15 @@ impl Tree {
         Ok((self.find(path.parent().unwrap_or(Path::new("/")))?, name))
     }
 
-    /// Makes a place and the directories above it.
+    /// Makes a place and the directories above it, from the last one that is there.
+    ///
+    /// Nothing is made on trial: an exclusive creation makes a FUSE file system look again for
+    /// every name that is there already.
     fn make(&self, path: &Path, kind: Kind) -> io::Result<OwnedFd> {
-        let mut above = Path::new("/").to_path_buf();
-        let mut parts =
-            path.components().filter(|part| matches!(part, Component::Normal(_))).peekable();
+        let there = path.ancestors().skip(1).find(|above| self.find(above).is_ok());
+        let mut above = there.unwrap_or(Path::new("/")).to_path_buf();
+        let rest = path.strip_prefix(&above).unwrap_or(path);
+        let mut parts = rest.components().peekable();
         while let Some(part) = parts.next() {
             let parent = self.find(&above)?;
             above.push(part);
@@ -127,24 +131,10 @@ impl Tree {
             if parts.peek().is_some() || kind == Kind::Directory {
                 make_directory(&parent, name, parts.peek().is_some())?;
             } else {
-                self.make_file(&parent, name)?;
+                make_file(&parent, name)?;
             }
         }
         self.checked(self.find(path)?, kind)
-    }
-
-    fn make_file(&self, parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        let create =
-            || rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop);
-        match create() {
-            // A link that leads nowhere.
-            Err(Errno::EXIST) => {
-                unlinkat(parent, name, AtFlags::empty())?;
-                Ok(create()?)
-            }
-            other => Ok(other?),
-        }
     }
 
     /// A link at a path where nothing is; true when it was made.
@@ -157,6 +147,19 @@ impl Tree {
         let name = path.file_name().ok_or(Errno::INVAL)?;
         symlinkat(to, parent, name)?;
         Ok(true)
+    }
+}
+
+fn make_file(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+    let create = || rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop);
+    match create() {
+        // A link that leads nowhere.
+        Err(Errno::LOOP) => {
+            unlinkat(parent, name, AtFlags::empty())?;
+            Ok(create()?)
+        }
+        other => Ok(other?),
     }
 }
 
