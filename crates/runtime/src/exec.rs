@@ -68,7 +68,7 @@ pub(crate) fn replace(payload: &Payload) -> Result<u8, Error> {
             c_string(&pair)
         })
         .collect();
-    crate::supervise::restore_signals();
+    crate::signals::restore();
     let path = c_string(&program).unwrap_or_default();
     let Err(errno) = nix::unistd::execve(&path, &arguments, &environment);
     if errno == Errno::ENOEXEC {

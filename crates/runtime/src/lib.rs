@@ -23,6 +23,7 @@ mod plan;
 mod runscript;
 mod script;
 mod shell;
+mod signals;
 mod supervise;
 mod tree;
 mod unpack;

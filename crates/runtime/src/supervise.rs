@@ -9,7 +9,7 @@
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
 
@@ -115,12 +115,4 @@ fn pass_on(payload: Pid) {
         }
         Ok(_) => {}
     }
-}
-
-/// Gives the payload the dispositions that its caller left: the standard library ignores SIGPIPE.
-#[expect(unsafe_code, reason = "sigaction")]
-pub(crate) fn restore_signals() {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: no handler is installed, only the default.
-    let _ = unsafe { sigaction(Signal::SIGPIPE, &default) };
 }

@@ -692,3 +692,37 @@ fn a_script_that_ends_the_start_gives_the_status() {
         "Could not locate the container application: x\n"
     );
 }
+
+#[test]
+fn where_user_namespaces_are_off_the_sysctl_is_named() {
+    let Some(site) = Site::ordinary() else { return };
+    // A user namespace whose own limit of further ones is 0.
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\"";
+    let client = site.command(&[], &["true"]);
+    let mut command = Command::new("unshare");
+    command.args(["-U", "-r", "sh", "-c", script]).arg(site.path("client"));
+    command.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.current_dir(site.path("")).uid(USER).gid(USER).output().unwrap();
+    assert_eq!(output.status.code(), Some(255), "{output:?}");
+    let text = stderr(&output);
+    let wanted = "FATAL:   container creation failed: user namespaces are not allowed here: \
+                  user.max_user_namespaces is 0";
+    assert!(text.contains(wanted), "{text}");
+}
+
+#[test]
+fn a_broken_pipe_ends_the_payload_unless_the_caller_ignores_it() {
+    let site = Site::new();
+    let script = "while echo x; do :; done; exit 1";
+    for (trap, wanted) in [("", "141"), ("trap '' PIPE; ", "1")] {
+        let client = site.command(&[], &["sh", "-c", script]);
+        let mut command = Command::new("/bin/bash");
+        command.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.arg("-c").arg(format!(
+            "{trap}{} | head -n 1 >&2; echo ${{PIPESTATUS[0]}}",
+            site.path("client").display()
+        ));
+        let output = command.current_dir(site.path("")).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), wanted, "{output:?}");
+    }
+}

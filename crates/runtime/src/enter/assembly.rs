@@ -39,7 +39,12 @@ pub(super) struct Assembly<'a> {
 
 impl<'a> Assembly<'a> {
     /// Mounts the private tmpfs, and the root in it.
-    pub(super) fn begin(wanted: &'a Wanted, steps: &[Step], root: Root) -> Result<Self, Error> {
+    pub(super) fn begin(
+        wanted: &'a Wanted,
+        steps: &[Step],
+        root: Root,
+        report: &mut dyn FnMut(Notice),
+    ) -> Result<Self, Error> {
         let at = STAGES.into_iter().map(Path::new).find(|path| path.is_dir());
         let at = at.ok_or_else(|| {
             Error::setup("no directory to work in (/proc is not mounted)", io::ErrorKind::NotFound)
@@ -55,6 +60,9 @@ impl<'a> Assembly<'a> {
             .map_err(|cause| denied("cannot mount a tmpfs", cause))?;
         let root = match (wanted.writable, kind) {
             (Writable::Image, ImageKind::Directory) => attach_directly(&stage, &image),
+            (Writable::No, _) => {
+                overlay(&stage, at, &image).or_else(|cause| without_overlay(&stage, &cause, report))
+            }
             _ => overlay(&stage, at, &image),
         }
         .map_err(|cause| denied("cannot mount the image", cause))?;
@@ -420,6 +428,19 @@ fn overlay(stage: &OwnedFd, at: &Path, image: &OwnedFd) -> io::Result<OwnedFd> {
     let overlay = mounts::new("overlay", &options, flags)?;
     mounts::attach(overlay.as_fd(), directory(stage, "root")?.as_fd())?;
     Ok(overlay)
+}
+
+/// The image alone, where the kernel refuses an overlay: what has no place in it is not shown.
+fn without_overlay(
+    stage: &OwnedFd,
+    cause: &io::Error,
+    report: &mut dyn FnMut(Notice),
+) -> io::Result<OwnedFd> {
+    report(Notice::Warning(format!(
+        "An overlay is refused here ({}): what the image has no place for is not mounted",
+        words(cause)
+    )));
+    Ok(openat(stage, "image", PATH, Mode::empty())?)
 }
 
 /// Makes a directory of `--workdir` on the host.

@@ -78,7 +78,7 @@ fn start(
 ) -> Result<u8, Error> {
     let caller_umask = umask(Mode::empty());
     namespaces::new_mount()?;
-    let assembly = Assembly::begin(wanted, &plan.steps, root)?;
+    let assembly = Assembly::begin(wanted, &plan.steps, root, report)?;
     assembly.finish(&plan.steps, report)?;
     if let Some(name) = wanted.hostname.as_ref().filter(|_| wanted.namespaces.uts) {
         namespaces::set_hostname(name)?;
