@@ -80,6 +80,15 @@ pub(crate) fn classify(error: reqwest::Error, url: &Url, proxies: &Proxies) -> E
         Some(Verdict::NotTls) => true,
         None => is_no_such_name(&error),
     };
+    if let Some(error) = tls::find::<hyper::Error>(&error) {
+        if error.is_parse_too_large() {
+            let limit = limits::HEADER_BYTES;
+            return Error::Limit { endpoint, key: "header-bytes", limit };
+        }
+        if error.is_parse() {
+            return Error::Unusable { endpoint, what: error.to_string() };
+        }
+    }
     if error.is_connect()
         && !lasting
         && let Ok(Some(proxy)) = proxies.for_url(url)

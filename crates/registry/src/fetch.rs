@@ -3,8 +3,9 @@
 //! What breaks is resumed at the byte where it broke, at the same source while it has tries, then
 //! at the next. An answer is used only if it is the part asked for; a server that ignores ranges is
 //! read from the start and what is already there is dropped. The stream hashes what it gives out
-//! and ends without an error only if size and digest are the descriptor's. Nothing is buffered
-//! beyond one piece. Rules: `registry.md` §8.2; cases R70 to R87, R137, R138.
+//! and ends without an error only if size and digest are the descriptor's; with
+//! [`Position::unhashed`] the digest is its reader's business. Nothing is buffered beyond one
+//! piece. Rules: `registry.md` §8.2; cases R70 to R87, R137, R138.
 
 use std::fmt;
 
@@ -27,20 +28,30 @@ use crate::sources::Sources;
 pub struct Position {
     /// Bytes from the start that are there.
     offset: u64,
-    /// The digest's state over them.
-    hasher: Hasher,
+    /// The digest's state over them; none where the reader of the stream hashes.
+    hasher: Option<Hasher>,
 }
 
 impl Position {
     /// The start of a blob whose digest is of this kind.
     #[must_use]
     pub fn start(algorithm: Algorithm) -> Self {
-        Self { offset: 0, hasher: Hasher::new(algorithm) }
+        Self { offset: 0, hasher: Some(Hasher::new(algorithm)) }
+    }
+
+    /// A place in a blob whose bytes are hashed by whoever reads the stream: the stream checks
+    /// their number alone. A reader that finds another digest says so to
+    /// [`Sources::report_lie`].
+    #[must_use]
+    pub const fn unhashed(offset: u64) -> Self {
+        Self { offset, hasher: None }
     }
 
     /// Takes in the next bytes that are there, as when a partial file is read again.
     pub fn advance(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
         self.offset = self.offset.saturating_add(length(bytes.len()));
     }
 
@@ -212,8 +223,9 @@ impl BlobStream {
 
     /// Compares the digest and ends the stream.
     fn finish(&mut self, endpoint: Option<Endpoint>) -> Result<(), Trouble> {
-        let actual = self.at.hasher.clone().finish();
-        if actual == self.descriptor.digest && self.at.offset == self.descriptor.size {
+        let expected = self.descriptor.digest.clone();
+        let actual = self.at.hasher.clone().map_or_else(|| expected.clone(), Hasher::finish);
+        if actual == expected && self.at.offset == self.descriptor.size {
             self.is_done = true;
             self.open = None;
             return Ok(());
@@ -226,7 +238,6 @@ impl BlobStream {
                 .and_then(|repository| Endpoint::of_host(Scheme::Https, repository.host()))
                 .map_err(Trouble::Failed)?,
         };
-        let expected = self.descriptor.digest.clone();
         Err(Trouble::Lied(Error::DigestMismatch { endpoint, expected, actual }))
     }
 

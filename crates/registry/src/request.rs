@@ -711,7 +711,9 @@ impl Repository {
                     first = Some(error);
                 }
                 // Nobody speaks plain http there: what https said is the better error.
-                Err(error @ Error::Unreachable { .. }) => return Err(first.unwrap_or(error)),
+                Err(error @ (Error::Unreachable { .. } | Error::Unusable { .. })) => {
+                    return Err(first.unwrap_or(error));
+                }
                 Err(error @ Error::NotARegistry { .. }) => {
                     return Err(match first {
                         Some(certificate @ Error::Tls { .. }) => certificate,

@@ -256,6 +256,22 @@ impl Sources {
         *count < LIES
     }
 
+    /// Counts wrong bytes of a blob that a reader of [`Position::unhashed`] found, against the
+    /// source that serves. Says whether the blob may be fetched again.
+    #[must_use]
+    pub fn report_lie(&self, descriptor: &Descriptor) -> bool {
+        let digest = &descriptor.digest;
+        let index = self.honest(self.current(), digest);
+        if !self.lied(index, digest)
+            && let Ok(repository) = self.repository(index)
+            && index.saturating_add(1) < self.0.repositories.len()
+        {
+            let (source, why) = (repository.name(), format!("wrong bytes for {digest}"));
+            self.0.session.tell(Notice::SourceFailed { source, why, lied: true });
+        }
+        self.may_refetch(descriptor)
+    }
+
     /// Says whether a source is left that has not sent wrong bytes for this blob twice.
     #[must_use]
     pub fn may_refetch(&self, descriptor: &Descriptor) -> bool {

@@ -196,3 +196,43 @@ async fn an_encoding_that_was_not_asked_for_is_refused() {
     assert!(matches!(error, Error::Unusable { .. }), "{error:?}");
     assert_eq!(registry.count(&layer(1)), 1);
 }
+
+#[tokio::test]
+async fn a_reader_that_hashes_itself_reports_wrong_bytes() {
+    let registry = two_layers();
+    let site = Site::new();
+    let (sources, descriptor) = with_layer(&site, &registry).await;
+    registry.script(layer(1), [Answer::FlipBit(1000)]);
+    let mut stream = sources.fetch_blob(&descriptor, Position::unhashed(0));
+    let mut got = 0;
+    while let Some(piece) = stream.next().await {
+        got += u64::try_from(piece.unwrap().len()).unwrap();
+    }
+    assert_eq!(got, descriptor.size);
+    assert!(sources.report_lie(&descriptor), "one more try");
+    assert!(!sources.report_lie(&descriptor));
+}
+
+#[tokio::test]
+async fn a_head_that_is_no_http_is_unusable_and_one_that_never_ends_is_a_limit() {
+    let registry = two_layers();
+    for head in
+        ["HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "\x15\x03\x01\x00\x02\x02\x0a\r\n\r\n"]
+    {
+        let (got, _) = fetch(&registry, vec![Answer::Raw(head.into())]).await;
+        let error = got.unwrap_err();
+        assert!(matches!(error, Error::Unusable { .. }), "{error:?}");
+        assert_eq!(registry.count(&layer(1)), 1);
+    }
+    let many: String = (0..200).map(|number| format!("X-{number}: y\r\n")).collect();
+    let head = format!("HTTP/1.1 200 OK\r\n{many}\r\n");
+    let (got, _) = fetch(&registry, vec![Answer::Raw(head.into())]).await;
+    let error = got.unwrap_err();
+    assert!(matches!(error, Error::Limit { key: "header-bytes", .. }), "{error:?}");
+    let long = "y".repeat(70_000);
+    let head = format!("HTTP/1.1 200 OK\r\nX: {long}\r\n\r\n");
+    let (got, _) = fetch(&registry, vec![Answer::Raw(head.into())]).await;
+    let error = got.unwrap_err();
+    assert!(matches!(error, Error::Limit { key: "header-bytes", .. }), "{error:?}");
+    assert_eq!(registry.count(&layer(1)), 1);
+}

@@ -294,3 +294,20 @@ async fn no_https_asks_by_plain_http_alone() {
     Site::new().session().sources(vec![source]).resolve().await.unwrap();
     assert_eq!(registry.knocks(), 0);
 }
+
+#[tokio::test]
+async fn a_ping_that_leads_to_another_host_is_refused() {
+    let other = Registry::new().image("a:1", Image::tiny()).start();
+    let there = format!("http://{}/v2/", other.host());
+    let registry = Registry::new().answer(ping(), [Answer::Redirect(301, there)]).start();
+    let error = Site::new().sources(&registry, "a:1").resolve().await.unwrap_err();
+    assert!(matches!(error, Error::Redirect { .. }), "{error:?}");
+    assert_eq!((registry.requests().len(), other.requests().len()), (1, 0));
+
+    let registry = Registry::new()
+        .image("a:1", Image::tiny())
+        .answer(ping(), [Answer::Redirect(301, "/v2/".to_owned()), Answer::Whole])
+        .start();
+    Site::new().sources(&registry, "a:1").resolve().await.unwrap();
+    assert_eq!(registry.count(&ping()), 2);
+}

@@ -56,7 +56,7 @@ pub(crate) fn limits() -> Limits {
     Limits {
         backoff: Duration::from_millis(2),
         backoff_cap: Duration::from_millis(10),
-        stall_time: Duration::from_millis(300),
+        stall_time: Duration::from_millis(1500),
         ..Limits::default()
     }
 }
