@@ -13,7 +13,6 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -155,7 +154,6 @@ impl Place {
     }
 
     fn spawn(&self, command: &mut Command, inherited: OwnedFd) -> Result<Child, Failure> {
-        command.process_group(0);
         let cleared = clear_cloexec(inherited.as_fd());
         cleared.map_err(|cause| self.not_started(&cause))?;
         let child = command.spawn().map_err(|cause| self.not_started(&cause))?;

@@ -32,6 +32,8 @@ pub(crate) enum Reason {
 pub(crate) struct Lifecycle {
     busy: Arc<watch::Sender<usize>>,
     calls: Arc<watch::Sender<usize>>,
+    last_call: CancellationToken,
+    queue_empty: CancellationToken,
     drain: CancellationToken,
     now: CancellationToken,
     idle_exit: Duration,
@@ -69,6 +71,8 @@ impl Lifecycle {
         Self {
             busy: Arc::new(watch::Sender::new(0)),
             calls: Arc::new(watch::Sender::new(0)),
+            last_call: CancellationToken::new(),
+            queue_empty: CancellationToken::new(),
             drain: CancellationToken::new(),
             now: CancellationToken::new(),
             idle_exit,
@@ -93,6 +97,22 @@ impl Lifecycle {
     /// Idleness after which the daemon ends; zero for never.
     pub(crate) fn idle_exit(&self) -> Duration {
         self.idle_exit
+    }
+
+    /// Lets in who has connected already and nobody after; returns when they are in.
+    pub(crate) async fn call_last(&self) {
+        self.last_call.cancel();
+        self.queue_empty.cancelled().await;
+    }
+
+    /// Returns when [`Lifecycle::call_last`] was called.
+    pub(crate) async fn last_called(&self) {
+        self.last_call.cancelled().await;
+    }
+
+    /// Says that nobody waits to be let in any more.
+    pub(crate) fn queue_is_empty(&self) {
+        self.queue_empty.cancel();
     }
 
     /// Asks for an end: no new work, the old is finished within [`DRAIN`].

@@ -183,33 +183,75 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// Accepts connections of this user's processes for ever; others are closed at once.
+/// Accepts connections of this user's processes for ever; others are closed at once. After the
+/// last call only those are let in that had connected by then; the queue of a socket that was
+/// handed over is left to the next daemon.
 pub(crate) fn accept(
     listener: UnixListener,
     life: Lifecycle,
+    is_handed: bool,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let own = rustix::process::geteuid().as_raw();
-    futures::stream::unfold((listener, life), move |(listener, life)| async move {
+    let porter = Porter { listener, life, is_handed };
+    futures::stream::unfold(porter, |porter| async move {
+        let connection = porter.next().await;
+        Some((Ok(connection), porter))
+    })
+}
+
+struct Porter {
+    listener: UnixListener,
+    life: Lifecycle,
+    is_handed: bool,
+}
+
+impl Porter {
+    async fn next(&self) -> Connection {
         loop {
-            match listener.accept().await {
-                Ok((stream, _)) => match stream.peer_cred() {
-                    Ok(peer) if peer.uid() == own => {
-                        let connection = Connection::new(stream, &life);
-                        return Some((Ok(connection), (listener, life)));
+            tokio::select! {
+                biased;
+                () = self.life.last_called() => return self.last().await,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        if let Some(connection) = self.admit(stream) {
+                            return connection;
+                        }
                     }
-                    Ok(peer) => {
-                        tracing::warn!(uid = peer.uid(), "connection of another user refused");
+                    // Descriptors are used up: the next one that is given back is waited for.
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept");
+                        pause().await;
                     }
-                    Err(error) => tracing::warn!(%error, "connection without credentials refused"),
-                },
-                // Descriptors are used up: the next one that is given back is waited for.
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept");
-                    pause().await;
                 }
             }
         }
-    })
+    }
+
+    async fn last(&self) -> Connection {
+        use rustix::net::SocketFlags;
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        // Asked of the kernel itself: the runtime may not have heard of the newest yet.
+        while !self.is_handed
+            && let Ok(stream) = rustix::net::accept_with(&self.listener, flags)
+        {
+            let stream = UnixStream::from_std(StdStream::from(stream));
+            if let Some(connection) = stream.ok().and_then(|stream| self.admit(stream)) {
+                return connection;
+            }
+        }
+        self.life.queue_is_empty();
+        std::future::pending().await
+    }
+
+    fn admit(&self, stream: UnixStream) -> Option<Connection> {
+        match stream.peer_cred() {
+            Ok(peer) if peer.uid() == rustix::process::geteuid().as_raw() => {
+                return Some(Connection::new(stream, &self.life));
+            }
+            Ok(peer) => tracing::warn!(uid = peer.uid(), "connection of another user refused"),
+            Err(error) => tracing::warn!(%error, "connection without credentials refused"),
+        }
+        None
+    }
 }
 
 /// Nothing reports that descriptors are free again, so accepting tries again ten times a second.
@@ -244,5 +286,54 @@ mod tests {
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let error = bind(&directory.path().join("s"), false).unwrap_err();
         assert!(error.ends_with("can be written by other users"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn f07_who_connected_before_the_end_is_let_in_and_keeps_the_daemon() {
+        use futures::StreamExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let Ok(Bound::Listening(listener, place)) = bind(&path, false) else { panic!() };
+        listener.set_nonblocking(true).unwrap();
+        let life = Lifecycle::new(std::time::Duration::ZERO);
+        let listener = UnixListener::from_std(listener).unwrap();
+        let mut incoming = std::pin::pin!(accept(listener, life.clone(), false));
+        let client = StdStream::connect(&path).unwrap();
+        place.remove();
+        let let_in = {
+            let mut empty = std::pin::pin!(life.call_last());
+            let mut let_in = Vec::new();
+            loop {
+                tokio::select! {
+                    biased;
+                    connection = incoming.next() => let_in.push(connection.unwrap().unwrap()),
+                    () = &mut empty => break let_in,
+                }
+            }
+        };
+        assert_eq!(let_in.len(), 1);
+        assert!(futures::FutureExt::now_or_never(life.unused()).is_none());
+        drop((client, let_in));
+        life.unused().await;
+    }
+
+    #[tokio::test]
+    async fn the_queue_of_a_handed_socket_is_left_to_the_next_daemon() {
+        use futures::StreamExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let Ok(Bound::Listening(kept, _place)) = bind(&path, false) else { panic!() };
+        kept.set_nonblocking(true).unwrap();
+        let life = Lifecycle::new(std::time::Duration::ZERO);
+        let listener = UnixListener::from_std(kept.try_clone().unwrap()).unwrap();
+        let mut incoming = Box::pin(accept(listener, life.clone(), true));
+        let _client = StdStream::connect(&path).unwrap();
+        tokio::select! {
+            biased;
+            () = life.call_last() => {}
+            _ = incoming.next() => panic!("let in"),
+        }
+        drop(incoming);
+        assert!(kept.accept().is_ok());
     }
 }

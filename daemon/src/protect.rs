@@ -19,6 +19,9 @@ pub(crate) fn protect() -> Result<(), String> {
     let _ =
         rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let _ = rustix::thread::set_no_new_privs(true);
+    // Its starter's terminal and job control are not its own. Refused to the leader of a group:
+    // one that a shell started by hand.
+    let _ = rustix::process::setsid();
     drop(std::env::set_current_dir("/"));
     Ok(())
 }

@@ -7,6 +7,8 @@ use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use orlop_config::env::{self, Environment};
 use orlop_config::paths::CachePlace;
 use orlop_config::settings::Settings;
@@ -16,7 +18,7 @@ use orlop_registry::{Clock, Limits, Pool};
 use orlop_store::Store;
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::{self, Arguments, Asked};
 use crate::daemon::{Daemon, Shared};
@@ -188,6 +190,9 @@ fn bind(
 /// Says that a daemon listens, be it this one or the one that did already.
 fn tell_ready(ready: Option<OwnedFd>) -> Result<(), String> {
     if let Some(ready) = ready {
+        // The starter reads what is said until then, and goes.
+        let null = std::fs::File::options().write(true).open("/dev/null");
+        drop(null.map(|null| rustix::stdio::dup2_stderr(&null)));
         rustix::io::write(&ready, b"1").map_err(|cause| format!("nobody waits: {cause}"))?;
     }
     Ok(())
@@ -205,37 +210,27 @@ async fn run(daemon: Daemon, door: Door, ready: Option<OwnedFd>) -> Result<(), S
         let life = life.clone();
         async move { life.draining().await }
     };
-    let failed = |cause: std::io::Error| format!("cannot serve: {cause}");
-    let server = match door {
-        Door::Socket(listener, _) | Door::Activated(listener) => {
-            listener.set_nonblocking(true).map_err(failed)?;
-            let listener = UnixListener::from_std(listener).map_err(failed)?;
-            let incoming = listen::accept(listener, life.clone());
-            daemon.tasks.spawn("server", router.serve_with_incoming_shutdown(incoming, shutdown))
-        }
-        Door::Private(connection) => {
-            connection.set_nonblocking(true).map_err(failed)?;
-            let connection = UnixStream::from_std(connection).map_err(failed)?;
-            let incoming = futures::stream::iter([Ok::<_, std::io::Error>(Connection::new(
-                connection, &life,
-            ))]);
-            daemon.tasks.spawn("server", router.serve_with_incoming_shutdown(incoming, shutdown))
-        }
-    };
+    let mut signals = Signals::catch()?;
+    let incoming = incoming(door, &life).map_err(|cause| format!("cannot serve: {cause}"))?;
+    let server =
+        daemon.tasks.spawn("server", router.serve_with_incoming_shutdown(incoming, shutdown));
     let upkeep = daemon.clone();
     let upkeep_task = daemon.tasks.spawn("upkeep", async move { upkeep.keep_up().await });
     systemd::ready();
     tracing::info!(version = VERSION, pid = std::process::id(), "serving");
     drop(tell_ready(ready));
-    let reason = ended(&daemon, place.as_ref(), private).await?;
+    let reason = ended(&daemon, place.as_ref(), private, &mut signals).await;
     tracing::info!(?reason, "ending");
     systemd::stopping();
-    life.drain();
-    if let Some(place) = place {
-        place.remove();
-    }
-    drop(upkeep_task);
     let finish = async {
+        give_up(&daemon, place).await;
+        if matches!(reason, Reason::Idle | Reason::SocketLost) {
+            // Whoever had connected before the socket went is served to the end.
+            life.call_last().await;
+            life.unused().await;
+        }
+        life.drain();
+        drop(upkeep_task);
         drop(server.await);
         daemon.tasks.finished().await;
     };
@@ -245,26 +240,84 @@ async fn run(daemon: Daemon, door: Door, ready: Option<OwnedFd>) -> Result<(), S
                 tracing::info!("work is left unfinished");
             }
         }
-        () = second_signal(&life) => tracing::info!("ending at once"),
+        () = signals.caught() => tracing::info!("ending at once"),
+        () = life.ending_now() => tracing::info!("ending at once"),
     }
     Ok(())
 }
 
+/// The connections that are served.
+fn incoming(
+    door: Door,
+    life: &Lifecycle,
+) -> std::io::Result<BoxStream<'static, std::io::Result<Connection>>> {
+    let (listener, is_handed) = match door {
+        Door::Socket(listener, _) => (listener, false),
+        Door::Activated(listener) => (listener, true),
+        Door::Private(connection) => {
+            connection.set_nonblocking(true)?;
+            let connection = Connection::new(UnixStream::from_std(connection)?, life);
+            // A stream that ends would end its connections too.
+            let one = futures::stream::iter([Ok(connection)]);
+            return Ok(one.chain(futures::stream::pending()).boxed());
+        }
+    };
+    listener.set_nonblocking(true)?;
+    let listener = UnixListener::from_std(listener)?;
+    Ok(listen::accept(listener, life.clone(), is_handed).boxed())
+}
+
+/// Removes the socket's file, under the start lock, for which a client may make it wait.
+async fn give_up(daemon: &Daemon, place: Option<Place>) {
+    let Some(place) = place else { return };
+    let removed = daemon.blocking("socket", move || {
+        place.remove();
+        Ok(())
+    });
+    if let Err(error) = removed.await {
+        tracing::warn!(%error, "the socket is left");
+    }
+}
+
 /// Waits for a reason to end.
-async fn ended(daemon: &Daemon, place: Option<&Place>, private: bool) -> Result<Reason, String> {
-    let failed = |cause: std::io::Error| format!("cannot wait for signals: {cause}");
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let reason = tokio::select! {
-        _ = terminate.recv() => Reason::Asked,
-        _ = interrupt.recv() => Reason::Asked,
+async fn ended(
+    daemon: &Daemon,
+    place: Option<&Place>,
+    private: bool,
+    signals: &mut Signals,
+) -> Reason {
+    tokio::select! {
+        () = signals.caught() => Reason::Asked,
         () = daemon.life.draining() => Reason::Asked,
         () = daemon.life.unused(), if private => Reason::PrivateEnd,
         () = daemon.life.idle(), if !private => Reason::Idle,
         () = socket_lost(place) => Reason::SocketLost,
         () = keep_alive() => Reason::Asked,
-    };
-    Ok(reason)
+    }
+}
+
+/// The signals that end the daemon. Kept from its start to its end, so that none is lost.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, String> {
+        let failed = |cause: std::io::Error| format!("cannot wait for signals: {cause}");
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+        })
+    }
+
+    /// Returns at the next one.
+    async fn caught(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Returns when the socket's file is not this daemon's any more: nobody can come then.
@@ -288,24 +341,5 @@ async fn keep_alive() {
     loop {
         ticks.tick().await;
         systemd::alive();
-    }
-}
-
-/// Returns when the end is asked for a second time.
-async fn second_signal(life: &Lifecycle) {
-    let mut signals =
-        [SignalKind::terminate(), SignalKind::interrupt()].map(|kind| signal(kind).ok());
-    let [terminate, interrupt] = &mut signals;
-    tokio::select! {
-        Some(()) = next(terminate) => {}
-        Some(()) = next(interrupt) => {}
-        () = life.ending_now() => {}
-    }
-}
-
-async fn next(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
-    match signal {
-        Some(signal) => signal.recv().await,
-        None => None,
     }
 }
