@@ -1,1 +1,14 @@
-fn main() {}
+//! Integration tests: the two programs, against the kit's registries and in worlds of their own.
+//!
+//! One file a topic. A test says what is given, does one thing, and checks what is there then.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+mod daemon;
+mod login;
+mod many_logins;
+mod oras;
+mod others;
+mod pull;
+mod pull_faults;
+mod run;
+mod world;

@@ -1,7 +1,7 @@
 //! Routes: names for the requests a test speaks of.
 //!
 //! A [`Route`] is asked of the scripted registry's log (`count`, `ranges`) and given scripts and
-//! gates. Not here: the answers ([`super::answer`]).
+//! gates. Not here: the answers ([`super::Answer`]).
 
 use crate::digest::Digest;
 

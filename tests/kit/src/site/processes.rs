@@ -25,6 +25,14 @@ fn names(pid: u32, wanted: &[u8]) -> bool {
             .is_ok_and(|cwd| holds(cwd.as_os_str().as_encoded_bytes()))
 }
 
+/// Whether a process has ended: its descriptors are closed, though its parent may not know yet.
+#[must_use]
+pub fn gone(pid: u32) -> bool {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    // The state stands behind the name, which is in parentheses and may hold anything.
+    text.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
 /// Ends all that [`naming`] finds: asks, then insists after a few seconds.
 pub(super) fn end_all(directory: &Path) {
     let held: Vec<OwnedFd> =

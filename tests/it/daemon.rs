@@ -1,0 +1,126 @@
+//! The daemon's life: started once, found, stopped, replaced.
+
+use crate::world::bare_site;
+use orlop_kit::{Site, until_true};
+use rustix::process::{Pid, Signal, kill_process};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+
+fn kill(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap();
+    kill_process(pid, signal).unwrap();
+    let number = pid.as_raw_nonzero().get().unsigned_abs();
+    until_true("the process ends", || orlop_kit::site::gone(number));
+}
+
+/// Starts the daemon as any command that needs it would.
+fn start(site: &Site) -> u32 {
+    site.orlop(["cache", "list"]).success();
+    let daemons = site.daemons();
+    assert_eq!(daemons.len(), 1, "{daemons:?}");
+    daemons[0]
+}
+
+fn socket(site: &Site) -> std::path::PathBuf {
+    site.runtime().join("orlop/orlopd.sock")
+}
+
+#[test]
+fn twenty_clients_at_once_start_one_daemon() {
+    let site = bare_site();
+    let running: Vec<_> = (0..20).map(|_| site.run(["cache", "list"]).start()).collect();
+    for one in running {
+        one.outcome().success();
+    }
+    assert_eq!(site.daemons().len(), 1);
+}
+
+#[test]
+fn status_says_whether_it_runs_and_stop_stops_it() {
+    let site = bare_site();
+    let none = site.orlop(["status"]);
+    assert!(
+        none.stdout.contains("not running") || none.stderr.contains("No daemon"),
+        "{}",
+        none.report()
+    );
+    assert!(site.daemons().is_empty(), "status starts nothing");
+
+    let pid = start(&site);
+    let status = site.orlop(["status"]).success();
+    for part in [format!("process {pid}"), socket(&site).display().to_string()] {
+        assert!(status.stdout.contains(&part), "{part}: {}", status.report());
+    }
+    assert!(status.stdout.contains(&site.cache().display().to_string()), "{}", status.report());
+
+    site.orlop(["daemon", "stop"]).success();
+    until_true("the daemon ends", || site.daemons().is_empty());
+    assert!(!socket(&site).exists());
+}
+
+#[test]
+fn the_socket_is_the_users_alone() {
+    let site = bare_site();
+    start(&site);
+    let directory = site.runtime().join("orlop").metadata().unwrap();
+    assert_eq!(directory.permissions().mode() & 0o777, 0o700);
+    let file = socket(&site).metadata().unwrap();
+    assert_eq!((file.permissions().mode() & 0o777, file.uid()), (0o600, site.person().uid));
+}
+
+#[test]
+fn a_stale_socket_is_replaced() {
+    let site = bare_site();
+    let pid = start(&site);
+    kill(pid, Signal::KILL);
+    assert!(socket(&site).exists(), "a killed daemon leaves its socket");
+    assert_ne!(start(&site), pid);
+}
+
+#[test]
+fn a_socket_that_another_user_serves_is_refused() {
+    let site = bare_site();
+    if site.person() == orlop_kit::Person::own() {
+        return orlop_kit::tools::skip("only root can serve for another user");
+    }
+    start(&site);
+    site.stop();
+    let _stale = std::fs::remove_file(socket(&site));
+    let _listener = UnixListener::bind(socket(&site)).unwrap();
+    std::fs::set_permissions(socket(&site), std::fs::Permissions::from_mode(0o666)).unwrap();
+    let outcome = site.orlop(["cache", "list"]).fails(255);
+    assert!(outcome.stderr.contains("user 0"), "{}", outcome.report());
+}
+
+#[test]
+fn an_idle_daemon_ends_by_itself() {
+    let site = bare_site().env("ORLOP_IDLE_EXIT", "1");
+    start(&site);
+    until_true("the idle daemon ends", || site.daemons().is_empty());
+    assert!(!socket(&site).exists());
+}
+
+#[test]
+fn sigterm_ends_it_and_removes_the_socket() {
+    let site = bare_site();
+    kill(start(&site), Signal::TERM);
+    assert!(!socket(&site).exists());
+}
+
+#[test]
+fn without_a_runtime_directory_a_private_one_is_used() {
+    let site = bare_site();
+    let outcome = site.run(["cache", "list"]).no_env("XDG_RUNTIME_DIR").outcome().success();
+    let made = site.temp().join(format!("orlop-{}", site.person().uid));
+    let found = made.symlink_metadata().unwrap_or_else(|e| panic!("{e}: {}", outcome.report()));
+    assert!(found.is_dir() && found.permissions().mode() & 0o777 == 0o700);
+}
+
+#[test]
+fn two_caches_have_two_daemons() {
+    let site = bare_site();
+    start(&site);
+    let other = site.home().join("other-cache");
+    site.run(["cache", "list"]).env("ORLOP_CACHEDIR", &other).outcome().success();
+    assert_eq!(site.daemons().len(), 2);
+}
