@@ -2,12 +2,14 @@
 //!
 //! Not here: mounts ([`crate::enter`]); the parent that waits ([`crate::supervise`]).
 
-use std::fs;
-use std::io;
-use std::os::fd::AsFd;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CloneFlags, setns, unshare};
+use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Error, Knob};
 use crate::wanted::Namespaces;
@@ -65,24 +67,61 @@ pub(crate) fn new_user(numbers: Numbers) -> Result<(), Error> {
     let all = (nix::unistd::geteuid().is_root() && matches!(numbers, Numbers::Own { .. }))
         .then(|| (identity("uid_map"), identity("gid_map")));
     unshare(CloneFlags::CLONE_NEWUSER).map_err(no_user_namespace)?;
+    let own = own_directory()?;
     if let Some((Some(uids), Some(gids))) = all {
         // Root of this machine may show all the numbers that it sees itself.
-        if write("uid_map", &uids).is_ok() {
-            return write("gid_map", &gids);
+        if write(&own, "uid_map", &uids).is_ok() {
+            return write(&own, "gid_map", &gids);
         }
     }
     let (uid_map, gid_map) = match numbers {
         Numbers::Own { uid, gid } => (format!("{uid} {uid} 1\n"), format!("{gid} {gid} 1\n")),
         Numbers::Root { uid, gid } => (format!("0 {uid} 1\n"), format!("0 {gid} 1\n")),
     };
-    write("setgroups", "deny")?;
-    write("uid_map", &uid_map)?;
-    write("gid_map", &gid_map)
+    write(&own, "setgroups", "deny")?;
+    write(&own, "uid_map", &uid_map)?;
+    write(&own, "gid_map", &gid_map)
+}
+
+/// `/proc/self`, which names this process after the root has changed as well.
+pub(crate) fn own_directory() -> Result<OwnedFd, Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("/proc/self", flags, Mode::empty())
+        .map_err(|errno| Error::setup("/proc is not mounted", errno))
+}
+
+/// Moves into a user and a mount namespace below the ones that were put together, showing the same
+/// numbers: who is root there cannot take a mount away that was made before, such as a mask.
+///
+/// `own`: [`own_directory`], from before the root was changed.
+pub(crate) fn lock_mounts(own: &OwnedFd) -> Result<(), Error> {
+    let maps = [("uid_map", map(own, "uid_map")?), ("gid_map", map(own, "gid_map")?)];
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(no_user_namespace)?;
+    for (name, text) in maps {
+        write(own, name, &text)?;
+    }
+    Ok(())
+}
+
+fn map(own: &OwnedFd, name: &str) -> Result<String, Error> {
+    let read = || {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::openat(own, name, flags, Mode::empty())?);
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text =
+        read().map_err(|cause: io::Error| Error::setup(format!("cannot read {name}"), cause))?;
+    identity_of(&text).ok_or_else(|| Error::setup(format!("cannot read {name}"), Errno::EINVAL))
 }
 
 /// This process's own map, each number to itself.
 fn identity(map: &str) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/self/{map}")).ok()?;
+    identity_of(&fs::read_to_string(format!("/proc/self/{map}")).ok()?)
+}
+
+fn identity_of(text: &str) -> Option<String> {
     let line = |line: &str| {
         let mut fields = line.split_whitespace();
         let (inside, _, count) = (fields.next()?, fields.next()?, fields.next()?);
@@ -91,15 +130,12 @@ fn identity(map: &str) -> Option<String> {
     text.lines().map(line).collect()
 }
 
-fn write(file: &str, text: &str) -> Result<(), Error> {
-    let path = format!("/proc/self/{file}");
-    fs::write(&path, text).map_err(|cause| {
-        if cause.kind() == io::ErrorKind::NotFound {
-            Error::setup("/proc is not mounted", cause)
-        } else {
-            denied(&format!("cannot write {path}"), cause)
-        }
-    })
+fn write(own: &OwnedFd, name: &str, text: &str) -> Result<(), Error> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(own, name, flags, Mode::empty())
+        .map_err(io::Error::from)
+        .and_then(|file| File::from(file).write_all(text.as_bytes()))
+        .map_err(|cause| denied(&format!("cannot write /proc/self/{name}"), cause))
 }
 
 /// Makes the further namespaces. The process itself never moves into a new pid namespace; its

@@ -157,7 +157,7 @@ impl Site {
         fs::copy("/usr/bin/busybox", image.join("bin/busybox")).unwrap();
         for name in [
             "sh", "cat", "ls", "id", "env", "stat", "touch", "mkdir", "sleep", "kill", "true",
-            "hostname", "readlink", "pwd", "grep", "head", "ip", "printf",
+            "hostname", "readlink", "pwd", "grep", "head", "ip", "printf", "umount", "mount",
         ] {
             symlink("busybox", image.join("bin").join(name)).unwrap();
         }
@@ -574,6 +574,20 @@ fn what_is_masked_is_not_seen_by_any_path() {
         assert_eq!(site.sh(&options, script), "1");
         assert_eq!(site.sh(&[], "cat $HOME/.docker/config.json"), "{\"secret\":1}");
     });
+}
+
+#[test]
+fn root_inside_cannot_take_a_mask_away() {
+    let mask = |site: &Site| format!("mask={}", site.path("home/.docker/config.json").display());
+    let script = "umount $HOME/.docker/config.json 2>/dev/null || umount -l $HOME/.docker/config.json \
+                  2>/dev/null || echo kept; cat $HOME/.docker/config.json; id -u";
+    let site = Site::new();
+    assert_eq!(site.sh(&[&mask(&site)], script), format!("kept\n{}", nix::unistd::geteuid()));
+    if let Some(site) = Site::ordinary() {
+        // As root inside the home directory is where it was, for HOME is what the site says.
+        assert_eq!(site.sh(&["fakeroot", &mask(&site)], script), "kept\n0");
+        assert_eq!(site.sh(&["fakeroot"], "mount -t tmpfs t /tmp && echo own"), "own");
+    }
 }
 
 #[test]

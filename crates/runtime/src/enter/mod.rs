@@ -78,13 +78,19 @@ fn start(
 ) -> Result<u8, Error> {
     let caller_umask = umask(Mode::empty());
     namespaces::new_mount()?;
+    let own = namespaces::own_directory()?;
     let assembly = Assembly::begin(wanted, &plan.steps, root, report)?;
     assembly.finish(&plan.steps, report)?;
     if let Some(name) = wanted.hostname.as_ref().filter(|_| wanted.namespaces.uts) {
         namespaces::set_hostname(name)?;
     }
     umask(wanted.umask.map_or(caller_umask, Mode::from_bits_truncate));
-    exec::give_up_rights(wanted.fakeroot || wanted.caller.uid == 0)?;
+    let is_root = wanted.fakeroot || wanted.caller.uid == 0;
+    if is_root {
+        namespaces::lock_mounts(&own)?;
+    }
+    drop(own);
+    exec::give_up_rights(is_root)?;
     let Plan { directory, mut start, .. } = plan;
     let cwd = change_directory(&directory, wanted, report)?;
     start.insert("PWD".into(), cwd.into());
