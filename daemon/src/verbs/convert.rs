@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use orlop_image::{Conversion, LayerSource, Options};
 use orlop_oci::{Descriptor, DiffId};
-use orlop_registry::Sources;
+use orlop_registry::{Position, Sources};
 use orlop_store::{Key, Leased, Segment};
 
 use super::spool::{self, Shared};
@@ -15,8 +15,9 @@ use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::flights::Facts;
 
-/// How often a layer whose bytes were wrong on disk is fetched again.
-const TRIES: u32 = 2;
+/// How often a blob whose bytes were wrong is fetched: the sources count their own, two each; this
+/// ends what no source is to blame for.
+const TRIES: u32 = 8;
 
 /// A converted layer.
 #[derive(Debug)]
@@ -99,6 +100,8 @@ async fn try_segment(
         let (descriptor, partial) = (descriptor.clone(), Arc::clone(partial));
         daemon.blocking("position", move || Ok(spool::position(&descriptor, &partial)?)).await?
     };
+    // The converter hashes the blob: once is enough.
+    let position = Position::unhashed(position.offset());
     let joined = spool::join(sources, &descriptor, position, partial).map_err(Failure::from)?;
     let (feed, mut reader) = joined;
     let source = LayerSource {
@@ -136,7 +139,11 @@ async fn try_segment(
     made.map_err(|error| match error {
         Error::Image(
             error @ (orlop_image::Error::BlobDigest { .. } | orlop_image::Error::BlobSize { .. }),
-        ) => Ended::Lied(error.into()),
+        ) => {
+            let may_repeat = sources.report_lie(&descriptor);
+            tracing::debug!(digest = %descriptor.digest, may_repeat, "wrong bytes of a layer");
+            Ended::Lied(error.into())
+        }
         Error::Image(error) => Ended::Failed(error.into()),
         Error::Store(error) => Ended::Failed(error.into()),
     })
