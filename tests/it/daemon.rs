@@ -1,17 +1,11 @@
 //! The daemon's life: started once, found, stopped, replaced.
 
 use crate::world::bare_site;
+use orlop_kit::site::end;
 use orlop_kit::{Site, until_true};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
-
-fn kill(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap();
-    kill_process(pid, signal).unwrap();
-    let number = pid.as_raw_nonzero().get().unsigned_abs();
-    until_true("the process ends", || orlop_kit::site::gone(number));
-}
 
 /// Starts the daemon as any command that needs it would.
 fn start(site: &Site) -> u32 {
@@ -72,7 +66,7 @@ fn the_socket_is_the_users_alone() {
 fn a_stale_socket_is_replaced() {
     let site = bare_site();
     let pid = start(&site);
-    kill(pid, Signal::KILL);
+    end(pid, Signal::KILL);
     assert!(socket(&site).exists(), "a killed daemon leaves its socket");
     assert_ne!(start(&site), pid);
 }
@@ -103,7 +97,7 @@ fn an_idle_daemon_ends_by_itself() {
 #[test]
 fn sigterm_ends_it_and_removes_the_socket() {
     let site = bare_site();
-    kill(start(&site), Signal::TERM);
+    end(start(&site), Signal::TERM);
     assert!(!socket(&site).exists());
 }
 

@@ -10,7 +10,7 @@ mod programs;
 mod run;
 
 pub use outcome::Outcome;
-pub use processes::{gone, naming};
+pub use processes::{end, naming};
 pub use programs::Programs;
 pub use run::{Run, Running};
 

@@ -25,12 +25,15 @@ fn names(pid: u32, wanted: &[u8]) -> bool {
             .is_ok_and(|cwd| holds(cwd.as_os_str().as_encoded_bytes()))
 }
 
-/// Whether a process has ended: its descriptors are closed, though its parent may not know yet.
-#[must_use]
-pub fn gone(pid: u32) -> bool {
-    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
-    // The state stands behind the name, which is in parentheses and may hold anything.
-    text.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+/// Sends a signal to a process and waits until all its threads have ended.
+///
+/// # Panics
+/// When there is no such process, or it does not end.
+pub fn end(pid: u32, signal: Signal) {
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process's number");
+    let held = pidfd_open(number, PidfdFlags::empty()).expect("the process is there");
+    pidfd_send_signal(&held, signal).expect("it may be sent a signal");
+    until_true("the process ends", || ended(&held));
 }
 
 /// Ends all that [`naming`] finds: asks, then insists after a few seconds.
@@ -60,7 +63,7 @@ fn open(pid: u32, directory: &Path) -> Option<OwnedFd> {
     names(pid, directory.as_os_str().as_encoded_bytes()).then_some(held)
 }
 
-/// A pidfd becomes readable when its process ends.
+/// A pidfd becomes readable when the last thread of its process has ended.
 fn ended(process: &OwnedFd) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut look = [PollFd::new(process, PollFlags::IN)];
