@@ -126,6 +126,10 @@ fn environment(wanted: &Wanted, start: &Start) -> Result<Shell, Error> {
         if name == "90-environment.sh" && shell.get("PATH").is_none() {
             fix_path(&mut shell);
         }
+        if name == "99-runtimevars.sh" && !injected {
+            inject(&mut shell, wanted)?;
+            injected = true;
+        }
         if let Ok(text) = read(file) {
             source(&mut shell, file, &text)?;
         }

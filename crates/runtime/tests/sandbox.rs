@@ -439,6 +439,25 @@ fn the_image_s_environment_wins_over_the_callers_and_users_values_over_both() {
 }
 
 #[test]
+fn users_values_have_their_say_in_images_without_the_usual_files() {
+    let site = Site::new();
+    fs::remove_file(site.path("image/.singularity.d/env/99-base.sh")).unwrap();
+    let print = "echo \"$PATH|$A|$SING_USER_DEFINED_PREPEND_PATH\"";
+    let options = ["env=PREPEND_PATH=/first", "env=A=a"];
+    let wanted = "/first:/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin|a|";
+    assert_eq!(site.sh(&options, print), wanted);
+    site.file(
+        "image/.singularity.d/env/99-runtimevars.sh",
+        "#!/bin/sh\nif [ -n \"${SING_USER_DEFINED_PREPEND_PATH:-}\" ]; then\n\tPATH=\"${SING_USER_DEFINED_PREPEND_PATH}:${PATH}\"\nfi\nunset SING_USER_DEFINED_PREPEND_PATH \\\n\tSING_USER_DEFINED_PATH\nexport PATH\n",
+    );
+    assert_eq!(site.sh(&options, print), wanted);
+    fs::remove_dir_all(site.path("image/.singularity.d")).unwrap();
+    site.file("image/environment", "A=image; export A\n");
+    let wanted = "/first:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin|a|";
+    assert_eq!(site.sh(&options, print), wanted);
+}
+
+#[test]
 fn code_that_needs_a_shell_is_given_to_the_images() {
     for_everybody(|site| {
         site.file(
