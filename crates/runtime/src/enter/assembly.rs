@@ -1,6 +1,7 @@
 //! Putting a container's tree together.
 //!
-//! Not here: `/dev` of a contained container ([`super::devices`]).
+//! Not here: the image itself ([`super::image`]), `/dev` of a contained container
+//! ([`super::devices`]).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,6 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, mkdirat, openat, readlinkat, st
 use rustix::mount::MountAttrFlags;
 
 use super::Root;
+use super::image::{ImageKind, attach_directly, image, overlay, without_overlay};
 use crate::accounts;
 use crate::error::{Error, words};
 use crate::masks::{self, Made};
@@ -350,9 +352,9 @@ enum Fault {
     Mount(io::Error),
 }
 
-const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+pub(super) const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
-fn open_path(path: &Path) -> io::Result<OwnedFd> {
+pub(super) fn open_path(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, PATH, Mode::empty())?)
 }
 
@@ -380,67 +382,6 @@ fn early_copies(steps: &[Step], stage: &Path) -> Result<BTreeMap<PathBuf, OwnedF
         }
     }
     Ok(early)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ImageKind {
-    Mount,
-    Directory,
-}
-
-/// The image as a mount of its own.
-fn image(root: Root) -> Result<(OwnedFd, ImageKind), Error> {
-    match root {
-        Root::Holder(holder) => Ok((holder.mount, ImageKind::Mount)),
-        Root::Sandbox(path) => {
-            let copy = open_path(&path).and_then(|opened| mounts::copy_tree(opened.as_fd()));
-            let what = format!("cannot open the image {}", path.display());
-            let copy = copy.map_err(|cause| denied(&what, cause))?;
-            mounts::restrict(copy.as_fd(), BIND, true).map_err(|cause| denied(&what, cause))?;
-            Ok((copy, ImageKind::Directory))
-        }
-    }
-}
-
-fn directory(stage: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
-    mkdirat(stage, name, Mode::from_raw_mode(0o755))?;
-    Ok(openat(stage, name, PATH, Mode::empty())?)
-}
-
-fn attach_directly(stage: &OwnedFd, image: &OwnedFd) -> io::Result<OwnedFd> {
-    mounts::attach(image.as_fd(), directory(stage, "root")?.as_fd())?;
-    Ok(openat(stage, "root", PATH, Mode::empty())?)
-}
-
-/// An overlay over the image whose upper part is memory.
-fn overlay(stage: &OwnedFd, at: &Path, image: &OwnedFd) -> io::Result<OwnedFd> {
-    mounts::attach(image.as_fd(), directory(stage, "image")?.as_fd())?;
-    drop(directory(stage, "upper")?);
-    drop(directory(stage, "work")?);
-    let (lower, upper, work) = (at.join("image"), at.join("upper"), at.join("work"));
-    let options = [
-        ("lowerdir", Some(lower.as_path())),
-        ("upperdir", Some(upper.as_path())),
-        ("workdir", Some(work.as_path())),
-        ("userxattr", None),
-    ];
-    let flags = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
-    let overlay = mounts::new("overlay", &options, flags)?;
-    mounts::attach(overlay.as_fd(), directory(stage, "root")?.as_fd())?;
-    Ok(overlay)
-}
-
-/// The image alone, where the kernel refuses an overlay: what has no place in it is not shown.
-fn without_overlay(
-    stage: &OwnedFd,
-    cause: &io::Error,
-    report: &mut dyn FnMut(Notice),
-) -> io::Result<OwnedFd> {
-    report(Notice::Warning(format!(
-        "An overlay is refused here ({}): what the image has no place for is not mounted",
-        words(cause)
-    )));
-    Ok(openat(stage, "image", PATH, Mode::empty())?)
 }
 
 /// Makes a directory of `--workdir` on the host.

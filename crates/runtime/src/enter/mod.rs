@@ -9,6 +9,7 @@
 
 mod assembly;
 mod devices;
+mod image;
 
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;

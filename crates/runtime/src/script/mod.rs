@@ -7,6 +7,7 @@
 //!
 //! Not here: which files run in which order ([`crate::inside`]), the real shell ([`crate::shell`]).
 
+mod conditions;
 mod parser;
 mod run;
 mod word;
