@@ -7,8 +7,14 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use super::run::{Files, Stop, needs_shell};
 
+/// How many words a test may have.
+const WORDS: usize = 64;
+
 /// `test`: POSIX's rules by number of arguments, and `-a`, `-o` between them.
 pub(super) fn test(arguments: &[Vec<u8>], files: &dyn Files) -> Result<bool, Stop> {
+    if arguments.len() > WORDS {
+        return Err(needs_shell("such a test"));
+    }
     let words: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
     match words.as_slice() {
         [] => Ok(false),

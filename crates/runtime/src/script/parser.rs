@@ -8,6 +8,9 @@ use super::{Command, Part, Unusable, Word};
 /// How deep commands may be nested.
 const DEPTH: usize = 32;
 
+/// How many commands `&&` and `||` may chain.
+const CHAIN: usize = 64;
+
 /// Words that begin or end a compound command where a command may begin.
 const RESERVED: [&[u8]; 18] = [
     b"if",
@@ -211,7 +214,7 @@ impl Parser<'_> {
 
     fn and_or(&mut self) -> Result<Command, Unusable> {
         let mut left = self.command()?;
-        loop {
+        for _ in 0..CHAIN {
             self.skip_blanks();
             let operator = match (self.cursor.peek(), self.cursor.second()) {
                 (Some(b'&'), Some(b'&')) => b'&',
@@ -227,6 +230,7 @@ impl Parser<'_> {
                 _ => Command::Or(Box::new(left), right),
             };
         }
+        Err(self.cursor.needs_shell("such a chain"))
     }
 
     fn command(&mut self) -> Result<Command, Unusable> {
@@ -235,6 +239,9 @@ impl Parser<'_> {
             Some(b"!") => {
                 self.take(b"!")?;
                 self.skip_blanks();
+                if self.reserved() == Some(b"!") {
+                    return Err(self.cursor.needs_shell("! !"));
+                }
                 Ok(Command::Not(Box::new(self.command()?)))
             }
             Some(b"{") => {

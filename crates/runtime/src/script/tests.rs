@@ -232,6 +232,12 @@ fn no_text_makes_the_parser_panic_or_hang() {
             drop(Shell::default().run(&code, &NoFiles));
         }
     }
+    assert!(parse("! ".repeat(100_000).as_bytes()).is_err());
+    assert!(parse("true && ".repeat(100_000).as_bytes()).is_err());
+    assert!(parse(format!("A={}", "${A:-".repeat(100_000)).as_bytes()).is_err());
+    assert!(parse(format!("A=\"{}", "${A:-".repeat(100_000)).as_bytes()).is_err());
+    let test = parse(format!("[ {} a ]", "! ".repeat(100_000)).as_bytes()).unwrap();
+    assert!(Shell::default().run(&test, &NoFiles).is_err());
     assert!(parse("{ ".repeat(1_000).as_bytes()).is_err());
     assert!(parse("if ".repeat(1_000).as_bytes()).is_err());
 }

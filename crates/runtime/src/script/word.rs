@@ -4,17 +4,21 @@
 
 use super::{Part, Rule, Unusable, Word};
 
+/// How deep `${…}` may be nested.
+const DEPTH: usize = 32;
+
 /// Text and a place in it.
 #[derive(Debug)]
 pub(crate) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
     line: usize,
+    depth: usize,
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) const fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, line: 1 }
+        Self { text, at: 0, line: 1, depth: 0 }
     }
 
     pub(crate) fn peek(&self) -> Option<u8> {
@@ -247,6 +251,10 @@ fn operation(
     if !matches!(operator, Some(b'-' | b'=' | b'+')) {
         return Err(cursor.needs_shell("this form of ${…}"));
     }
+    if cursor.depth > DEPTH {
+        return Err(cursor.needs_shell("such nesting"));
+    }
+    cursor.depth += 1;
     let word = if quoted {
         let mut word = Word::new();
         double_quoted(cursor, &mut word, Some(b'}'))?;
@@ -258,6 +266,7 @@ fn operation(
         }
         word
     };
+    cursor.depth -= 1;
     Ok(match operator {
         Some(b'-') => Rule::Default { empty, word },
         Some(b'=') => Rule::Assign { empty, word },
