@@ -2,14 +2,17 @@
 //!
 //! The async runtime lives in here and ends with the connection, so that no thread is left when a
 //! container is entered. Versions are exchanged first: an older daemon is replaced once. A daemon
-//! that dies under a call is started again once, and the call repeated.
+//! that does not answer is told of, then given up; one that dies under a call is started again and
+//! the call repeated once ([`crate::context`]).
 //!
 //! Not here: finding and starting it ([`crate::startup`]), what failures are called
 //! ([`crate::words`]).
 
 use std::process::Child;
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use orlop_config::limits::{ANSWER_TIME, ANSWER_WARNING};
 use orlop_proto::v1::daemon_client::DaemonClient;
 use orlop_proto::v1::{HelloReply, HelloRequest, Kind, ShutdownRequest};
 use tokio::runtime::Runtime;
@@ -18,10 +21,16 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::output::Output;
 use crate::startup::{Link, Place};
 
 /// Orlop's version, as exchanged with the daemon.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How often a daemon that ended as it was greeted is looked for again.
+const TRIES: u32 = 3;
+/// How often a daemon that works for this command is asked for a sign of life.
+const PULSE: Duration = Duration::from_secs(2);
 
 /// A daemon that answers.
 #[derive(Debug)]
@@ -30,6 +39,8 @@ pub(crate) struct Connection {
     channel: Channel,
     hello: HelloReply,
     private: Option<Child>,
+    /// Tells that the daemon does not answer.
+    output: Output,
 }
 
 impl Connection {
@@ -37,30 +48,51 @@ impl Connection {
     ///
     /// # Errors
     /// DAEMON_UNAVAILABLE.
-    pub(crate) fn open(place: &Place) -> Result<Self, Failure> {
-        let mut this = Self::greet(place.reach()?)?;
-        if !is_older(&this.hello.version, VERSION) {
-            return Ok(this);
+    pub(crate) fn open(place: &Place, output: &Output) -> Result<Self, Failure> {
+        let mut this = Self::reach(place, output)?;
+        if is_older(&this.hello.version, VERSION) {
+            this.replace()?;
+            this = Self::reach(place, output)?;
         }
-        this.replace()?;
-        this = Self::greet(place.reach()?)?;
-        let same_major = major(&this.hello.version) == major(VERSION);
-        if is_older(&this.hello.version, VERSION) && !same_major {
+        let (own, theirs) = (major(VERSION), major(&this.hello.version));
+        if theirs < own {
             // The service manager keeps starting the old program: do without it.
-            this = Self::greet(place.private()?)?;
+            this = Self::greet(place.private()?, output)?;
+        } else if theirs > own {
+            let message = format!(
+                "orlopd is version {}, which does not serve orlop {VERSION}",
+                this.hello.version
+            );
+            return Err(Failure::new(Kind::DaemonUnavailable, message)
+                .for_good()
+                .hint("use the orlop that belongs to it, or end it: orlop daemon stop"));
         }
         Ok(this)
     }
 
-    /// Connects to a daemon that runs already.
+    /// Finds or starts a daemon. One that ended as it was found is passed over (row F07).
+    fn reach(place: &Place, output: &Output) -> Result<Self, Failure> {
+        let mut tries = 1;
+        loop {
+            match Self::greet(place.reach(output)?, output) {
+                Err(failure) if failure.is_lost_daemon() && tries < TRIES => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Connects to a daemon that runs already; none when it ends just now.
     ///
     /// # Errors
     /// DAEMON_UNAVAILABLE when it does not answer.
-    pub(crate) fn running(place: &Place) -> Result<Option<Self>, Failure> {
-        place.running()?.map(Self::greet).transpose()
+    pub(crate) fn running(place: &Place, output: &Output) -> Result<Option<Self>, Failure> {
+        match place.running()?.map(|link| Self::greet(link, output)).transpose() {
+            Err(failure) if failure.is_lost_daemon() => Ok(None),
+            outcome => outcome,
+        }
     }
 
-    fn greet(link: Link) -> Result<Self, Failure> {
+    fn greet(link: Link, output: &Output) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -71,7 +103,7 @@ impl Connection {
         };
         let Link { stream, private } = link;
         stream.set_nonblocking(true).map_err(|cause| failed(&cause))?;
-        let (channel, hello) = runtime.block_on(async {
+        let (channel, hello) = runtime.block_on(patiently(output, async {
             let stream =
                 tokio::net::UnixStream::from_std(stream).map_err(|cause| failed(&cause))?;
             let mut stream = Some(stream);
@@ -85,12 +117,10 @@ impl Connection {
                 .connect_with_connector(connector)
                 .await
                 .map_err(|cause| failed(&cause))?;
-            let request = HelloRequest { version: VERSION.to_owned(), pid: std::process::id() };
-            let reply = DaemonClient::new(channel.clone()).hello(request).await;
-            let reply = reply.map_err(Failure::from)?;
-            Ok::<_, Failure>((channel, reply.into_inner()))
-        })?;
-        Ok(Self { runtime, channel, hello, private })
+            let reply = hello(&channel).await?;
+            Ok((channel, reply))
+        }))?;
+        Ok(Self { runtime, channel, hello, private, output: output.clone() })
     }
 
     /// Asks an older daemon to finish and end. It gives up its socket before it answers.
@@ -110,10 +140,10 @@ impl Connection {
     ///
     /// # Errors
     /// What the daemon answered; CANCELLED with the signal's status.
-    pub(crate) fn call<T, F>(&self, call: impl FnOnce(Channel) -> F) -> Result<T, Failure>
-    where
-        F: Future<Output = Result<T, Status>>,
-    {
+    pub(crate) fn call<T>(
+        &self,
+        call: impl AsyncFnOnce(Channel) -> Result<T, Status>,
+    ) -> Result<T, Failure> {
         self.run(async |channel| call(channel).await.map_err(Failure::from))
     }
 
@@ -125,14 +155,57 @@ impl Connection {
         &self,
         work: impl AsyncFnOnce(Channel) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        let watch = interrupt::Watch::start();
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
-                signal = interrupt::ended() => Err(Failure::cancelled(signal)),
+                signal = watch.ended() => Err(Failure::cancelled(signal)),
                 done = work(self.channel.clone()) => done,
+                failure = self.silent() => Err(failure),
             }
         })
     }
+
+    /// Returns when the daemon has not answered for too long, whatever it does for this command.
+    async fn silent(&self) -> Failure {
+        let mut ticks = tokio::time::interval(PULSE);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            match patiently(&self.output, hello(&self.channel)).await {
+                Err(failure) if !failure.is_lost_daemon() => return failure,
+                // What a lost connection means is said by the call itself.
+                Err(_) => std::future::pending().await,
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+async fn hello(channel: &Channel) -> Result<HelloReply, Failure> {
+    let request = HelloRequest { version: VERSION.to_owned(), pid: std::process::id() };
+    Ok(DaemonClient::new(channel.clone()).hello(request).await?.into_inner())
+}
+
+/// Waits for an answer, tells when it takes long, and gives up (row F13).
+async fn patiently<T>(
+    output: &Output,
+    answer: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::pin!(answer);
+    if let Ok(answer) = tokio::time::timeout(ANSWER_WARNING, &mut answer).await {
+        return answer;
+    }
+    let slow = ANSWER_WARNING.as_secs();
+    output.clone().warning(&format!("orlopd has not answered for {slow} seconds: waiting for it"));
+    let rest = tokio::time::timeout(ANSWER_TIME.saturating_sub(ANSWER_WARNING), answer);
+    rest.await.unwrap_or_else(|_| {
+        let message = format!("it has not answered for {} seconds", ANSWER_TIME.as_secs());
+        Err(Failure::new(Kind::DaemonUnavailable, message)
+            .for_good()
+            .hint("look whether it is stopped or its disk hangs: pgrep -a orlopd"))
+    })
 }
 
 impl Drop for Connection {
@@ -171,5 +244,26 @@ mod tests {
         assert!(!is_older("1.0.0", "1.0.0"));
         assert!(!is_older("2.0.0", "1.9.9"));
         assert_eq!(major("3.1.4"), 3);
+    }
+
+    #[test]
+    fn f13_a_daemon_that_says_nothing_is_given_up_and_not_tried_again() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let output = Output::new(-4, true);
+        let failure = runtime
+            .block_on(async {
+                let start = tokio::time::Instant::now();
+                let never = std::future::pending::<Result<(), Failure>>();
+                let outcome = patiently(&output, never).await;
+                assert_eq!(start.elapsed(), ANSWER_TIME);
+                outcome
+            })
+            .unwrap_err();
+        assert!(!failure.is_lost_daemon());
+        assert_eq!(failure.text(), "cannot reach orlopd: it has not answered for 60 seconds");
     }
 }

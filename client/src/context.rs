@@ -11,6 +11,8 @@ use orlop_config::env::{self, Environment};
 use orlop_config::{Face, Paths};
 use orlop_credentials::programs::Surroundings;
 use orlop_proto::v1;
+use tonic::Status;
+use tonic::transport::Channel;
 
 use crate::connection::Connection;
 use crate::failure::Failure;
@@ -122,7 +124,7 @@ impl Context {
             log: cache.as_ref().and_then(|cache| self.paths.log(cache).ok()),
             program: daemon_program(&self.environment),
             idle_exit: self.environment.raw("ORLOP_IDLE_EXIT").map(OsString::from),
-            log_filter: self.environment.get(env::LOG).map(OsString::from),
+            environment: self.daemon_environment(),
             cache: cache.map(|cache| cache.path),
         }
     }
@@ -134,10 +136,55 @@ impl Context {
     pub(crate) fn daemon(&mut self) -> Result<&Connection, Failure> {
         if self.connection.is_none() {
             let place = self.place();
-            self.connection = Some(Connection::open(&place)?);
+            let connection = Connection::open(&place, &self.output)?;
+            if let Some(cache) = place.cache.filter(|_| connection.hello().cache.is_empty()) {
+                let cache = cache.display();
+                self.output
+                    .warning(&format!("Cache disabled - cache location {cache} is not writable."));
+            }
+            self.connection = Some(connection);
         }
         // Set in the line before.
         self.connection.as_ref().ok_or_else(|| Failure::new(v1::Kind::Internal, "no connection"))
+    }
+
+    /// Variables that a daemon is started with.
+    fn daemon_environment(&self) -> Vec<(&'static str, OsString)> {
+        let named =
+            [env::LOG, env::HOME, env::XDG_CONFIG_HOME, env::CACHE_MAX, env::TEMPORARY_DIRECTORY];
+        let set = named.into_iter().filter_map(|variable| {
+            let (name, value) = self.environment.spelled(variable)?;
+            let is_path = variable == env::TEMPORARY_DIRECTORY;
+            let path = self.environment.absolute(value).filter(|_| is_path);
+            Some((name, path.map_or_else(|| value.to_owned(), PathBuf::into_os_string)))
+        });
+        set.collect()
+    }
+
+    /// Makes a call; where the daemon ends under it, once more with another one. Says too whether
+    /// it was made twice.
+    ///
+    /// # Errors
+    /// As [`Connection::call`]; DAEMON_UNAVAILABLE when the second daemon ended as well.
+    pub(crate) fn call<T>(
+        &mut self,
+        call: impl AsyncFn(Channel) -> Result<T, Status>,
+    ) -> Result<(T, bool), Failure> {
+        match self.daemon()?.call(&call) {
+            Err(failure) if failure.is_lost_daemon() => self.hang_up(),
+            outcome => return outcome.map(|done| (done, false)),
+        }
+        let again = self.daemon()?.call(&call).map(|done| (done, true));
+        again.map_err(|failure| self.lost(failure))
+    }
+
+    /// Names the daemon's log where the daemon was lost.
+    pub(crate) fn lost(&self, failure: Failure) -> Failure {
+        let log = self.paths.cache().ok().and_then(|cache| self.paths.log(&cache).ok());
+        match log.filter(|_| failure.is_lost_daemon()) {
+            Some(log) => failure.hint(format!("its log is {}", log.display())),
+            None => failure,
+        }
     }
 
     /// The daemon and the output, side by side.

@@ -1,95 +1,143 @@
 //! Signals that end a command, and readers that went away.
 //!
+//! While a [`Watch`] lives the signals are held back and read by it, so that what is half done can
+//! be undone. When it is dropped they do again what they did before: one that came unread, or comes
+//! later, ends the process. No handler is installed, none is left behind.
+//!
 //! Not here: the payload's signals (`orlop-runtime`).
 
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// How often it is looked whether stderr still has a reader.
 const LOOK: Duration = Duration::from_secs(1);
+/// The signals that end a command.
+const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
-/// Returns the number of the first signal that ends this command: SIGINT, SIGTERM, SIGHUP, or
-/// SIGPIPE when nobody can read what it says any more (a workflow manager that was killed).
-pub(crate) async fn ended() -> i32 {
-    let ignored = ignored();
-    let wait = async |kind: SignalKind| {
-        let is_ignored = ignored >> (kind.as_raw_value() - 1) & 1 == 1;
-        if !is_ignored && let Ok(mut signals) = signal(kind) {
-            signals.recv().await;
-        } else {
-            std::future::pending::<()>().await;
+/// Holds back the signals that end a command, for this thread and those that it starts meanwhile.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    held: Option<(SignalFd, SigSet)>,
+    number: AtomicI32,
+}
+
+impl Watch {
+    /// Begins to watch. Signals that the caller had ignored (`nohup`) stay ignored.
+    pub(crate) fn start() -> Self {
+        let ignored = ignored();
+        let mut mask = SigSet::empty();
+        for signal in ENDING {
+            if ignored >> (signal as i32 - 1) & 1 == 0 {
+                mask.add(signal);
+            }
         }
-        kind.as_raw_value()
-    };
-    tokio::select! {
-        number = wait(SignalKind::interrupt()) => number,
-        number = wait(SignalKind::terminate()) => number,
-        number = wait(SignalKind::hangup()) => number,
-        () = unheard() => SignalKind::pipe().as_raw_value(),
+        // Without a descriptor for it the signals end the process as they always do.
+        let held = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+            .and_then(|reader| Ok((reader, mask.thread_swap_mask(SigmaskHow::SIG_BLOCK)?)))
+            .ok();
+        Self { held, number: AtomicI32::new(0) }
+    }
+
+    /// The number of the first signal that came: SIGINT, SIGTERM, SIGHUP, or SIGPIPE when nobody
+    /// can read what the command says any more (a workflow manager that was killed).
+    pub(crate) fn raised(&self) -> Option<i32> {
+        let known = self.number.load(Ordering::Relaxed);
+        if known != 0 {
+            return Some(known);
+        }
+        let read = self.held.as_ref().and_then(|(reader, _)| reader.read_signal().ok().flatten());
+        let number = read.and_then(|read| i32::try_from(read.ssi_signo).ok());
+        let number = number.or_else(|| is_unheard().then_some(Signal::SIGPIPE as i32))?;
+        self.number.store(number, Ordering::Relaxed);
+        Some(number)
+    }
+
+    /// Returns the number of the first signal, as [`Watch::raised`], when it comes.
+    pub(crate) async fn ended(&self) -> i32 {
+        let reader = self.held.as_ref().map(|(reader, _)| reader.as_fd());
+        #[expect(deprecated, reason = "the borrow says that the descriptor is and stays open")]
+        let register = |reader| AsyncFd::with_interest(reader, Interest::READABLE).ok();
+        let readable = reader.and_then(register);
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            if let Some(number) = self.raised() {
+                return number;
+            }
+            match &readable {
+                Some(readable) => tokio::select! {
+                    ready = readable.readable() => {
+                        if let Ok(mut ready) = ready {
+                            ready.clear_ready();
+                        }
+                    }
+                    _ = looks.tick() => {}
+                },
+                None => drop(looks.tick().await),
+            }
+        }
     }
 }
 
-/// The signals that the caller had ignored (`nohup`): a bit each, SIGHUP is the lowest.
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some((_, before)) = &self.held {
+            let _ = before.thread_set_mask();
+        }
+    }
+}
+
+/// The signals that the caller had ignored: a bit each, SIGHUP is the lowest.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
 
-async fn unheard() {
-    let mut ticks = tokio::time::interval(LOOK);
-    loop {
-        ticks.tick().await;
-        let stderr = std::io::stderr();
-        let mut polled = [rustix::event::PollFd::from_borrowed_fd(
-            stderr.as_fd(),
-            rustix::event::PollFlags::empty(),
-        )];
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        let found = rustix::event::poll(&mut polled, Some(&now));
-        let [stderr] = &polled;
-        if found.is_ok() && stderr.revents().contains(rustix::event::PollFlags::ERR) {
-            return;
-        }
-    }
+/// True when stderr is a pipe that nobody reads.
+fn is_unheard() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stderr = std::io::stderr();
+    let mut polled = [PollFd::from_borrowed_fd(stderr.as_fd(), PollFlags::empty())];
+    let found = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    let [stderr] = &polled;
+    found.is_ok() && stderr.revents().contains(PollFlags::ERR)
 }
 
-/// Remembers a signal that came during work that is not waited for asynchronously.
-#[derive(Debug)]
-pub(crate) struct Flag {
-    number: Arc<AtomicI32>,
-    watcher: Option<(tokio::runtime::Runtime, tokio::task::JoinHandle<()>)>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::raise;
 
-impl Flag {
-    /// Begins to watch, on a thread of its own, until dropped.
-    pub(crate) fn watch() -> Self {
-        let number = Arc::<AtomicI32>::default();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let watcher = runtime.ok().map(|runtime| {
-            let number = Arc::clone(&number);
-            let task = runtime.spawn(async move { number.store(ended().await, Ordering::Relaxed) });
-            (runtime, task)
-        });
-        Self { number, watcher }
+    #[test]
+    fn a_signal_is_held_back_and_read_and_the_mask_is_as_before_afterwards() {
+        let before = SigSet::thread_get_mask().unwrap();
+        let watch = Watch::start();
+        assert_eq!(watch.raised(), None);
+        raise(Signal::SIGTERM).unwrap();
+        assert_eq!(watch.raised(), Some(15));
+        assert_eq!(watch.raised(), Some(15), "it is remembered");
+        drop(watch);
+        assert_eq!(SigSet::thread_get_mask().unwrap(), before);
     }
 
-    /// The signal that came.
-    pub(crate) fn raised(&self) -> Option<i32> {
-        Some(self.number.load(Ordering::Relaxed)).filter(|number| *number != 0)
-    }
-}
-
-impl Drop for Flag {
-    fn drop(&mut self) {
-        if let Some((runtime, task)) = self.watcher.take() {
-            task.abort();
-            runtime.shutdown_background();
+    #[test]
+    fn a_second_watch_hears_signals_as_the_first_did() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for signal in [Signal::SIGINT, Signal::SIGHUP] {
+            let watch = Watch::start();
+            let ended = runtime.block_on(async {
+                let mut ended = std::pin::pin!(watch.ended());
+                assert!(futures::FutureExt::now_or_never(&mut ended).is_none());
+                raise(signal).unwrap();
+                ended.await
+            });
+            assert_eq!(ended, signal as i32);
         }
     }
 }

@@ -14,36 +14,30 @@ use std::io::{self, IsTerminal as _, Write as _};
 pub(crate) enum Level {
     /// The last words of a command that failed.
     Fatal = -4,
-    /// A part failed, the command goes on.
-    Error = -3,
     /// The user should know.
     Warning = -2,
     /// What is done.
     Info = 1,
     /// What is done, in detail.
     Verbose = 2,
-    /// For who looks for a fault.
-    Debug = 5,
 }
 
 impl Level {
     const fn label(self) -> &'static str {
         match self {
             Self::Fatal => "FATAL:",
-            Self::Error => "ERROR:",
             Self::Warning => "WARNING:",
             Self::Info => "INFO:",
             Self::Verbose => "VERBOSE:",
-            Self::Debug => "DEBUG:",
         }
     }
 
     const fn colour(self) -> Option<&'static str> {
         match self {
-            Self::Fatal | Self::Error => Some("\x1b[31m"),
+            Self::Fatal => Some("\x1b[31m"),
             Self::Warning => Some("\x1b[33m"),
             Self::Info => Some("\x1b[34m"),
-            Self::Verbose | Self::Debug => None,
+            Self::Verbose => None,
         }
     }
 }
@@ -52,7 +46,7 @@ impl Level {
 pub(crate) const DEFAULT_LEVEL: i8 = 1;
 
 /// Where a command's words and data go.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Output {
     level: i8,
     colour: bool,

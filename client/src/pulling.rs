@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io;
 
-use orlop_image::{Recipe, VirtualSif, assemble};
+use orlop_image::{Recipe, assemble};
 use orlop_proto::v1::images_client::ImagesClient;
 use orlop_proto::v1::pull_done::Image;
 use orlop_proto::v1::{Kind, PullDone, PullEvent, PullRequest, RecipeImage, SifImage, pull_event};
@@ -27,7 +27,7 @@ pub(crate) enum Pulled {
     /// A converted image.
     Recipe { recipe: Box<Recipe>, key: String, segments: Vec<File>, lease: File },
     /// A SIF as it was pushed.
-    Sif { file: File, digest: String, size: u64 },
+    Sif { file: File, size: u64 },
 }
 
 /// Brings an image into the cache and opens it.
@@ -40,7 +40,7 @@ pub(crate) fn pull(request: &PullRequest, context: &mut Context) -> Result<Pulle
         match ask(request, context) {
             // The daemon died under this pull: another goes on where it stopped.
             Err(failure) if failure.is_lost_daemon() && tries < TRIES => context.hang_up(),
-            Err(failure) => return Err(failure),
+            Err(failure) => return Err(context.lost(failure)),
             Ok(Ok(pulled)) => return Ok(pulled),
             Ok(Err(Opening::Gone(_))) if tries < TRIES => {}
             Ok(Err(Opening::Gone(failure) | Opening::Failed(failure))) => return Err(failure),
@@ -82,8 +82,8 @@ enum Opening {
 fn open(done: PullDone) -> Result<Pulled, Opening> {
     match done.image {
         Some(Image::Recipe(image)) => open_recipe(image),
-        Some(Image::Sif(SifImage { digest, path, size })) => {
-            Ok(Pulled::Sif { file: lease(&path)?, digest, size })
+        Some(Image::Sif(SifImage { path, size, .. })) => {
+            Ok(Pulled::Sif { file: lease(&path)?, size })
         }
         None => Err(Opening::Failed(Failure::new(Kind::Internal, "the daemon named no image"))),
     }
@@ -131,8 +131,8 @@ impl Pulled {
         destination: &Destination,
         context: &mut Context,
     ) -> Result<(), Failure> {
+        let signal = crate::interrupt::Watch::start();
         let draft = destination.draft()?;
-        let signal = crate::interrupt::Flag::watch();
         let mut progress = Progress::writing(&context.output, self.size());
         let stop = || signal.raised().is_some();
         let written = match self {
@@ -218,9 +218,4 @@ fn copy(
         progress.written(done);
     }
     Ok(())
-}
-
-/// Makes a recipe readable as the SIF that it stands for.
-pub(crate) fn virtual_sif(recipe: Recipe, segments: Vec<File>) -> Result<VirtualSif, Failure> {
-    VirtualSif::new(recipe, segments).map_err(|error| Failure::caused(Kind::CacheDamaged, &error))
 }

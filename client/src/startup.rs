@@ -15,10 +15,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use orlop_config::limits::{ANSWER_TIME, ANSWER_WARNING};
 use orlop_proto::v1::Kind;
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::failure::Failure;
+use crate::output::Output;
 
 /// What a daemon is started with, and where.
 #[derive(Clone, Debug)]
@@ -33,8 +37,8 @@ pub(crate) struct Place {
     pub(crate) program: PathBuf,
     /// Seconds after which an idle daemon ends, when the user set any.
     pub(crate) idle_exit: Option<OsString>,
-    /// Filter of the daemon's log lines, when the user set any.
-    pub(crate) log_filter: Option<OsString>,
+    /// The daemon's environment: its own settings and places follow from it, nothing of a request.
+    pub(crate) environment: Vec<(&'static str, OsString)>,
 }
 
 /// A connection to a daemon.
@@ -68,7 +72,7 @@ impl Place {
     ///
     /// # Errors
     /// DAEMON_UNAVAILABLE: it could not be started, or another user serves there.
-    pub(crate) fn reach(&self) -> Result<Link, Failure> {
+    pub(crate) fn reach(&self, output: &Output) -> Result<Link, Failure> {
         if let Some(link) = self.running()? {
             return Ok(link);
         }
@@ -93,19 +97,20 @@ impl Place {
         if let Some(link) = self.running()? {
             return Ok(link);
         }
-        self.start(&directory.join(name))?;
+        self.start(&directory.join(name), output)?;
         drop(lock);
         self.running()?
             .ok_or_else(|| self.unavailable("orlopd was started but does not answer on its socket"))
     }
 
-    fn start(&self, socket: &Path) -> Result<(), Failure> {
+    fn start(&self, socket: &Path, output: &Output) -> Result<(), Failure> {
         let (mut ready, theirs) = io::pipe().map_err(|cause| self.not_started(&cause))?;
         let theirs = OwnedFd::from(theirs);
         let mut command = self.command();
         command.arg("--socket").arg(socket);
         command.arg("--ready-fd").arg(theirs.as_raw_fd().to_string());
         let mut child = self.spawn(&mut command, theirs)?;
+        self.wait_for(&ready, output)?;
         let mut byte = [0];
         match ready.read(&mut byte) {
             Ok(1) => Ok(()),
@@ -120,6 +125,25 @@ impl Place {
                 Err(if words.is_empty() { failure } else { failure.because(words) })
             }
         }
+    }
+
+    /// Waits until the daemon listens or has ended: its cache may lie on a disk that hangs.
+    fn wait_for(&self, ready: &io::PipeReader, output: &Output) -> Result<(), Failure> {
+        let said = |within: Duration| {
+            let mut polled = [PollFd::new(ready, PollFlags::IN)];
+            let within = Timespec::try_from(within).ok();
+            rustix::event::poll(&mut polled, within.as_ref()) != Ok(0)
+        };
+        if said(ANSWER_WARNING) {
+            return Ok(());
+        }
+        let slow = ANSWER_WARNING.as_secs();
+        output.clone().warning(&format!("orlopd has not started within {slow} seconds: waiting"));
+        if said(ANSWER_TIME.saturating_sub(ANSWER_WARNING)) {
+            return Ok(());
+        }
+        let message = format!("orlopd has not started within {} seconds", ANSWER_TIME.as_secs());
+        Err(self.unavailable(&message).for_good())
     }
 
     /// Starts a daemon for this command alone.
@@ -147,8 +171,7 @@ impl Place {
         if let Some(seconds) = &self.idle_exit {
             command.arg("--idle-exit").arg(seconds);
         }
-        // Its environment decides nothing: what matters comes with each request.
-        command.env_clear().envs(self.log_filter.iter().map(|filter| ("ORLOP_LOG", filter)));
+        command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }

@@ -28,7 +28,7 @@ pub(crate) const STOP: Command = Command {
 
 fn stop(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     let place = context.place();
-    let Some(daemon) = Connection::running(&place)? else {
+    let Some(daemon) = Connection::running(&place, &context.output)? else {
         context.output.info("No daemon is running");
         return Ok(0);
     };

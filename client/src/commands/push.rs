@@ -27,7 +27,7 @@ use crate::options::Options;
 use crate::progress::Progress;
 
 /// Bytes of the file in one message.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = orlop_config::limits::PUSH_PIECE_BYTES;
 /// Messages on their way at once.
 const AHEAD: usize = 4;
 
@@ -107,11 +107,30 @@ fn push(
         title,
         annotations: annotations(options)?.into_iter().collect(),
     };
-    let mut progress = Progress::writing(&context.output, size);
+    match send(&begin, &file, path, context) {
+        // The daemon died under this push: another goes on with what the registry does not have.
+        Err(failure) if failure.is_lost_daemon() => {
+            context.hang_up();
+            send(&begin, &file, path, context).map_err(|failure| context.lost(failure))
+        }
+        outcome => outcome,
+    }
+}
+
+/// Has the daemon send the file, of which it gets what it asks for.
+fn send(
+    begin: &PushBegin,
+    file: &File,
+    path: &Path,
+    context: &mut Context,
+) -> Result<PushDone, Failure> {
+    let size = begin.size;
     let (daemon, output) = context.daemon_and_output()?;
     daemon.run(async |channel| {
+        // Its threads are to hold signals back as this one does by now.
+        let mut progress = Progress::writing(output, size);
         let (parts, received) = mpsc::channel(AHEAD);
-        let first = PushRequest { part: Some(push_request::Part::Begin(begin)) };
+        let first = PushRequest { part: Some(push_request::Part::Begin(begin.clone())) };
         drop(parts.send(first).await);
         let mut client = ImagesClient::new(channel);
         let mut events = client.push(ReceiverStream::new(received)).await?.into_inner();
@@ -131,7 +150,7 @@ fn push(
                 room = parts.reserve(), if is_sending => {
                     // A call that has ended says why in its status.
                     let (Ok(room), Some(offset)) = (room, next) else { next = None; continue };
-                    let piece = piece(&file, offset, size)
+                    let piece = piece(file, offset, size)
                         .map_err(|cause| Failure::file("read", path, &cause))?;
                     next = Some(offset + piece.len() as u64);
                     let chunk = PushChunk { offset, data: piece };

@@ -27,7 +27,7 @@ pub(crate) const COMMAND: Command = Command {
 fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     let place = context.place();
     let request = StatusRequest { context: Some(context.sent()) };
-    let reply = match Connection::running(&place)? {
+    let reply = match Connection::running(&place, &context.output)? {
         None => None,
         Some(daemon) => Some(daemon.call(async |channel| {
             Ok(DaemonClient::new(channel).status(request).await?.into_inner())

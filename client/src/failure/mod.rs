@@ -22,6 +22,7 @@ pub(crate) struct Failure {
     causes: Vec<String>,
     hints: Vec<String>,
     exit: Option<u8>,
+    is_final: bool,
 }
 
 impl Failure {
@@ -34,6 +35,7 @@ impl Failure {
             causes: Vec::new(),
             hints: Vec::new(),
             exit: None,
+            is_final: false,
         }
     }
 
@@ -91,14 +93,17 @@ impl Failure {
         self
     }
 
-    /// What kind of failure it is.
-    pub(crate) const fn kind(&self) -> Kind {
-        self.kind
+    /// Says that another daemon would do no better.
+    #[must_use]
+    pub(crate) const fn for_good(mut self) -> Self {
+        self.is_final = true;
+        self
     }
 
-    /// The fact, without what is put before and after it.
-    pub(crate) fn message(&self) -> &str {
-        &self.message
+    /// What kind of failure it is.
+    #[cfg(test)]
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The exit status of the command.
@@ -153,7 +158,7 @@ impl Failure {
 
     /// True when the daemon or the way to it broke, so that another daemon may do it.
     pub(crate) fn is_lost_daemon(&self) -> bool {
-        self.kind == Kind::DaemonUnavailable
+        self.kind == Kind::DaemonUnavailable && !self.is_final
     }
 }
 

@@ -3,7 +3,7 @@
 use orlop_proto::v1::cache_client::CacheClient;
 use orlop_proto::v1::{CleanRequest, Kind};
 
-use super::{kinds, name};
+use super::{LISTING_BYTES, kinds, name};
 use crate::commands::Command;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -64,9 +64,10 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     }
     let kinds = kinds.into_iter().map(i32::from).collect();
     let request = CleanRequest { context: Some(context.sent()), dry_run, days, kinds };
-    let reply = context
-        .daemon()?
-        .call(async |channel| Ok(CacheClient::new(channel).clean(request).await?.into_inner()))?;
+    let (reply, _) = context.call(async |channel| {
+        let mut cache = CacheClient::new(channel).max_decoding_message_size(LISTING_BYTES);
+        Ok(cache.clean(request.clone()).await?.into_inner())
+    })?;
     for entry in &reply.removed {
         context.output.info(&format!("Removing {} cache entry: {}", name(entry), entry.key));
     }

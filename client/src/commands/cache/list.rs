@@ -3,7 +3,7 @@
 use orlop_proto::v1::cache_client::CacheClient;
 use orlop_proto::v1::{EntriesRequest, Entry};
 
-use super::{is_image, kinds, name};
+use super::{LISTING_BYTES, is_image, kinds, name};
 use crate::commands::Command;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -31,9 +31,10 @@ pub(crate) const COMMAND: Command = Command {
 fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     let kinds = kinds(&options.list("type"))?;
     let request = EntriesRequest { context: Some(context.sent()) };
-    let reply = context
-        .daemon()?
-        .call(async |channel| Ok(CacheClient::new(channel).entries(request).await?.into_inner()))?;
+    let (reply, _) = context.call(async |channel| {
+        let mut cache = CacheClient::new(channel).max_decoding_message_size(LISTING_BYTES);
+        Ok(cache.entries(request.clone()).await?.into_inner())
+    })?;
     let mut entries: Vec<Entry> = reply.entries;
     entries.retain(|entry| kinds.is_empty() || kinds.contains(&entry.kind()));
     entries.sort_by(|one, other| (one.kind, &one.key).cmp(&(other.kind, &other.key)));

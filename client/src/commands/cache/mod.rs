@@ -8,6 +8,9 @@ use orlop_proto::v1::{Entry, EntryKind, Kind};
 
 use crate::failure::Failure;
 
+/// Most bytes of a listing that the daemon sends: some 500 000 entries.
+pub(crate) const LISTING_BYTES: usize = 64 << 20;
+
 /// Apptainer's names of kinds of entry, and which of ours they are.
 pub(crate) fn kinds(names: &[String]) -> Result<Vec<EntryKind>, Failure> {
     let mut kinds = Vec::new();

@@ -25,9 +25,10 @@ pub(crate) const COMMAND: Command = Command {
 
 fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     let request = VerifyRequest { context: Some(context.sent()) };
-    let reply = context
-        .daemon()?
-        .call(async |channel| Ok(CacheClient::new(channel).verify(request).await?.into_inner()))?;
+    let (reply, _) = context.call(async |channel| {
+        let mut cache = CacheClient::new(channel);
+        Ok(cache.verify(request.clone()).await?.into_inner())
+    })?;
     let damaged: Vec<_> = reply.damaged.iter().map(|entry| (name(entry), &entry.key)).collect();
     if options.is_on("json") {
         let damaged: Vec<_> = damaged

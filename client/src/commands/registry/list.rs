@@ -26,8 +26,8 @@ pub(crate) const COMMAND: Command = Command {
 fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     let request =
         ListRequest { context: Some(context.sent()), list_file: context.list_file(options) };
-    let reply = context.daemon()?.call(async |channel| {
-        Ok(RegistriesClient::new(channel).list(request).await?.into_inner())
+    let (reply, _) = context.call(async |channel| {
+        Ok(RegistriesClient::new(channel).list(request.clone()).await?.into_inner())
     })?;
     for warning in &reply.warnings {
         context.output.warning(warning);

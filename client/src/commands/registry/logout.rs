@@ -58,11 +58,12 @@ fn logout(
         host: place.host.clone(),
         list_file: context.list_file(options),
     };
-    let reply = context.daemon()?.call(async |channel| {
-        Ok(RegistriesClient::new(channel).logout(request).await?.into_inner())
+    let (reply, is_second) = context.call(async |channel| {
+        Ok(RegistriesClient::new(channel).logout(request.clone()).await?.into_inner())
     })?;
     for warning in &reply.warnings {
         context.output.warning(warning);
     }
-    Ok((reply.existed, reply.removed_from))
+    // A first call whose answer was lost may have removed it.
+    Ok((reply.existed || is_second, reply.removed_from))
 }
