@@ -35,7 +35,8 @@ const PULSE: Duration = Duration::from_secs(2);
 /// A daemon that answers.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    runtime: Runtime,
+    /// Taken when this is dropped, not before.
+    runtime: Option<Runtime>,
     channel: Channel,
     hello: HelloReply,
     private: Option<Child>,
@@ -120,15 +121,14 @@ impl Connection {
             let reply = hello(&channel).await?;
             Ok((channel, reply))
         }))?;
-        Ok(Self { runtime, channel, hello, private, output: output.clone() })
+        Ok(Self { runtime: Some(runtime), channel, hello, private, output: output.clone() })
     }
 
     /// Asks an older daemon to finish and end. It gives up its socket before it answers.
     fn replace(&mut self) -> Result<(), Failure> {
         let request = ShutdownRequest { context: None, now: false };
         let mut client = DaemonClient::new(self.channel.clone());
-        self.runtime.block_on(async { client.shutdown(request).await }).map_err(Failure::from)?;
-        Ok(())
+        self.block_on(async { Ok(client.shutdown(request).await.map(drop)?) })
     }
 
     /// What the daemon said of itself.
@@ -156,7 +156,7 @@ impl Connection {
         work: impl AsyncFnOnce(Channel) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let watch = interrupt::Watch::start();
-        self.runtime.block_on(async {
+        self.block_on(async {
             tokio::select! {
                 biased;
                 signal = watch.ended() => Err(Failure::cancelled(signal)),
@@ -164,6 +164,13 @@ impl Connection {
                 failure = self.silent() => Err(failure),
             }
         })
+    }
+
+    fn block_on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(work),
+            None => Err(Failure::new(Kind::Internal, "the connection has ended")),
+        }
     }
 
     /// Returns when the daemon has not answered for too long, whatever it does for this command.
@@ -211,10 +218,8 @@ async fn patiently<T>(
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(child) = &mut self.private {
-            // Its one connection closes with the channel; then it ends by itself.
-            self.channel = self
-                .runtime
-                .block_on(async { Endpoint::from_static("http://nobody").connect_lazy() });
+            // Its one connection closes with the runtime's tasks; then it ends by itself.
+            drop(self.runtime.take());
             drop(child.wait());
         }
     }
