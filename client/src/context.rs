@@ -35,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) now: i64,
     request_id: String,
     connection: Option<Connection>,
+    /// The socket's place, once it has been looked for.
+    socket: Option<Option<PathBuf>>,
     no_cache: bool,
 }
 
@@ -51,6 +53,7 @@ impl Context {
             now,
             request_id,
             connection: None,
+            socket: None,
             no_cache: false,
         }
     }
@@ -99,6 +102,13 @@ impl Context {
 
     /// The daemon's socket, in a directory of this user alone; none when there is no such place.
     pub(crate) fn socket(&mut self) -> Option<PathBuf> {
+        if self.socket.is_none() {
+            self.socket = Some(self.find_socket());
+        }
+        self.socket.clone().flatten()
+    }
+
+    fn find_socket(&mut self) -> Option<PathBuf> {
         let cache = self.paths.cache().ok()?;
         match self.paths.socket(&cache).prepare(self.paths.uid()) {
             Ok(found) => {
