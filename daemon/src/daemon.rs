@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use orlop_image::Workers;
 use orlop_proto::v1::Kind;
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) rules: Rules,
     /// Layers that are being converted.
     pub(crate) layers: Flights<Arc<Converted>>,
+    /// The cache is being collected.
+    pub(crate) collecting: AtomicBool,
     /// SIF blobs that are being fetched.
     pub(crate) blobs: Flights<Arc<Leased>>,
     /// Started by systemd's socket activation.
@@ -92,12 +95,17 @@ impl Daemon {
         }
     }
 
-    /// Brings the cache under its cap, in the background.
+    /// Brings the cache under its cap, in the background, unless that is being done.
     pub(crate) fn collect_later(&self) {
-        let (store, busy) = (self.store.clone(), self.life.busy());
+        if self.collecting.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (this, store, busy) = (self.clone(), self.store.clone(), self.life.busy());
         self.tasks.detached("collect", move || {
             let _busy = busy;
-            match store.cap().and_then(|cap| store.collect(cap)) {
+            let collected = store.cap().and_then(|cap| store.collect(cap));
+            this.collecting.store(false, Ordering::Relaxed);
+            match collected {
                 Ok(report) if report.removed.is_empty() => {}
                 Ok(report) => {
                     let (entries, bytes) = (report.removed.len(), report.bytes());

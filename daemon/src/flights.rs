@@ -71,6 +71,7 @@ struct Running<T> {
 pub(crate) struct Joined<T: Clone> {
     landing: Shared<Landing<T>>,
     facts: Arc<Facts>,
+    is_own: bool,
 }
 
 impl<T> std::fmt::Debug for Flights<T> {
@@ -109,7 +110,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         if let Some(flight) = running.get(key)
             && let Some(landing) = flight.landing.upgrade()
         {
-            return Joined::new(landing, Arc::clone(&flight.facts));
+            return Joined::new(landing, Arc::clone(&flight.facts), false);
         }
         let facts = Arc::new(Facts {
             what: what.into(),
@@ -126,7 +127,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         if let Some(weak) = landing.downgrade() {
             running.insert(key.to_owned(), Running { landing: weak, facts: Arc::clone(&facts) });
         }
-        Joined::new(landing, facts)
+        Joined::new(landing, facts, true)
     }
 
     /// What is under way.
@@ -140,14 +141,19 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 }
 
 impl<T: Clone> Joined<T> {
-    fn new(landing: Shared<Landing<T>>, facts: Arc<Facts>) -> Self {
+    fn new(landing: Shared<Landing<T>>, facts: Arc<Facts>, is_own: bool) -> Self {
         facts.callers.fetch_add(1, Ordering::Relaxed);
-        Self { landing, facts }
+        Self { landing, facts, is_own }
     }
 
     /// What is known of the work.
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// True when this caller started the work: with its credentials and its way to the registry.
+    pub(crate) fn is_own(&self) -> bool {
+        self.is_own
     }
 
     /// Waits for the end.
@@ -180,6 +186,7 @@ mod tests {
             Ok(7)
         });
         let second = flights.join("k", "a thing", 10, |_| async { panic!("joined, not started") });
+        assert!(first.is_own() && !second.is_own());
         assert_eq!(first.facts().callers(), 2);
         assert_eq!(flights.list().len(), 1);
         open.send(()).unwrap();

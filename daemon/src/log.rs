@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -41,7 +42,11 @@ impl Log {
     /// Begins logging, to the journal when the service manager connected it, else to `file`.
     pub(crate) fn start(filter: &str, under_systemd: bool, file: Option<&Path>) -> Self {
         let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-        let registry = tracing_subscriber::registry().with(filter);
+        // What libraries say in detail may hold headers: no filter brings it into a log.
+        let tame = filter_fn(|line| {
+            line.target().starts_with("orlop") || *line.level() <= tracing::Level::INFO
+        });
+        let registry = tracing_subscriber::registry().with(filter).with(tame);
         if under_systemd && let Ok(journal) = tracing_journald::layer() {
             let journal = journal.with_syslog_identifier("orlopd".to_owned());
             drop(registry.with(journal).try_init());

@@ -39,7 +39,7 @@ impl Rules {
         if let Some(former) = &former
             && registries::stamp(paths).is_ok_and(|stamp| stamp == former.stamp)
         {
-            return Ok((Arc::clone(former), Vec::new()));
+            return Ok((Arc::clone(former), former.warnings.clone()));
         }
         match (registries::load(paths), former) {
             (Ok(loaded), _) => {

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -129,6 +130,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         workers: Workers::new(std::thread::available_parallelism().map_or(1, usize::from)),
         rules: Rules::default(),
         layers: Flights::new(tasks.clone()),
+        collecting: AtomicBool::new(false),
         blobs: Flights::new(tasks.clone()),
         tasks,
         activated: matches!(door, Door::Activated(_)),

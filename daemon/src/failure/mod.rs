@@ -10,17 +10,14 @@ mod kinds;
 use std::error::Error;
 use std::fmt::Display;
 
+use orlop_config::limits::{
+    FAILURE_BYTES as WIRE_BYTES, FAILURE_CAUSES as CAUSES, FAILURE_MESSAGE_BYTES as MESSAGE_BYTES,
+};
 use orlop_proto::v1::{Failure as Message, Kind};
 use prost::Message as _;
 use prost_types::Any;
 use tonic::{Code, Status};
 
-/// Most bytes of a failure on the wire.
-const WIRE_BYTES: usize = 8 << 10;
-/// Most bytes of its message.
-const MESSAGE_BYTES: usize = 2 << 10;
-/// Most causes that travel.
-const CAUSES: usize = 16;
 /// Name of the message in `Any`.
 const TYPE_URL: &str = "type.googleapis.com/orlop.v1.Failure";
 
@@ -64,6 +61,24 @@ impl Failure {
     /// The kind.
     pub(crate) fn kind(&self) -> Kind {
         self.0.kind()
+    }
+
+    /// True when the fault may lie with who asked: its rights, its proxy, its certificates.
+    pub(crate) fn is_of_caller(&self) -> bool {
+        matches!(
+            self.kind(),
+            Kind::CredentialsRefused
+                | Kind::CredentialFileInvalid
+                | Kind::HelperFailed
+                | Kind::ChallengeInvalid
+                | Kind::RealmRefused
+                | Kind::TokenInvalid
+                | Kind::TlsRefused
+                | Kind::ProxyFailed
+                | Kind::SourceUnreachable
+                | Kind::SourceBlocked
+                | Kind::ImageNotFound
+        )
     }
 
     /// The message as it travels.

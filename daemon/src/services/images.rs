@@ -41,6 +41,11 @@ impl<T> Stream for Events<T> {
     }
 }
 
+/// True when a pull brought something into the cache.
+fn is_new(event: &PullEvent) -> bool {
+    matches!(&event.event, Some(pull_event::Event::Done(done)) if !done.cached)
+}
+
 fn reference(uri: &str) -> Result<(Reference, bool), Failure> {
     match ImageUri::parse(uri) {
         Ok(ImageUri::Docker(reference)) => Ok((reference, false)),
@@ -131,7 +136,9 @@ impl Service for Images {
                     (Err(failure.into()), Vec::new())
                 }
             };
-            daemon.collect_later();
+            if last.as_ref().is_ok_and(is_new) {
+                daemon.collect_later();
+            }
             drop(sender.send(last).await);
             // The caller ends the call when it has opened the files.
             sender.closed().await;

@@ -5,6 +5,7 @@ mod control;
 mod images;
 mod registries;
 
+use orlop_config::limits::{CALLS_PER_CONNECTION, CREDENTIAL_FILE_BYTES, MESSAGE_BYTES};
 use orlop_proto::v1::cache_server::CacheServer;
 use orlop_proto::v1::daemon_server::DaemonServer;
 use orlop_proto::v1::images_server::ImagesServer;
@@ -14,8 +15,8 @@ use tonic::transport::server::Router;
 
 use crate::daemon::Daemon;
 
-/// Streams that one connection may have open.
-const STREAMS: u32 = 128;
+/// Most bytes of a request: one message, and a credential file in it.
+const REQUEST_BYTES: usize = MESSAGE_BYTES + CREDENTIAL_FILE_BYTES as usize;
 
 /// Puts all services together, with the standard health service.
 pub(crate) async fn router(daemon: &Daemon) -> Router {
@@ -25,10 +26,13 @@ pub(crate) async fn router(daemon: &Daemon) -> Router {
     health.set_serving::<RegistriesServer<registries::Registries>>().await;
     health.set_serving::<CacheServer<cache::Cache>>().await;
     Server::builder()
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(CALLS_PER_CONNECTION)
         .add_service(health_service)
         .add_service(DaemonServer::new(control::Control(daemon.clone())))
-        .add_service(ImagesServer::new(images::Images(daemon.clone())))
+        .add_service(
+            ImagesServer::new(images::Images(daemon.clone()))
+                .max_decoding_message_size(REQUEST_BYTES),
+        )
         .add_service(RegistriesServer::new(registries::Registries(daemon.clone())))
         .add_service(CacheServer::new(cache::Cache(daemon.clone())))
 }

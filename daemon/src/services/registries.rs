@@ -68,13 +68,9 @@ impl Service for Registries {
             place: request.host,
             list_file: list_file(request.list_file),
         };
-        let removed_from =
+        let (removed_from, warnings) =
             self.0.blocking("logout", move || login::logout(&caller, &place)).await?;
-        Ok(Response::new(LogoutReply {
-            existed: !removed_from.is_empty(),
-            removed_from,
-            warnings: Vec::new(),
-        }))
+        Ok(Response::new(LogoutReply { existed: !removed_from.is_empty(), removed_from, warnings }))
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListReply>, Status> {

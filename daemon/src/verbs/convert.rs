@@ -3,6 +3,8 @@
 //! Work of a flight: whoever waits for the same layer waits for this. Not here: which layers
 //! ([`super::pull`]), the bytes' way ([`super::spool`]).
 
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use orlop_image::{Conversion, LayerSource, Options};
@@ -124,7 +126,8 @@ async fn try_segment(
         );
         // The feed must not wait for a reader that has ended.
         drop(reader);
-        let Conversion { index, warnings } = made.map_err(Error::Image)?;
+        let full = |error| disk_full(error, store.root(), source.size);
+        let Conversion { index, warnings } = made.map_err(full)?;
         let segment = draft.publish(&index.to_bytes())?;
         Ok::<_, Error>(Converted { segment, warnings })
     });
@@ -147,6 +150,20 @@ async fn try_segment(
         Error::Image(error) => Ended::Failed(error.into()),
         Error::Store(error) => Ended::Failed(error.into()),
     })
+}
+
+/// Names the directory and the bytes where the disk was full.
+fn disk_full(error: orlop_image::Error, root: &Path, bytes: u64) -> Error {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match error {
+        orlop_image::Error::Disk { cause, .. }
+            if matches!(cause.kind(), StorageFull | QuotaExceeded | FileTooLarge) =>
+        {
+            let directory = root.join("segments");
+            Error::Store(orlop_store::Error::DiskFull { directory, bytes, cause: Some(cause) })
+        }
+        other => Error::Image(other),
+    }
 }
 
 /// What the blocking part can meet.

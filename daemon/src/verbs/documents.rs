@@ -3,6 +3,8 @@
 //! The tag is asked for with the caller's own credentials at each request; documents that are in
 //! the cache under the digest that came are not fetched again. Not here: layers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use orlop_config::limits::INDEX_DEPTH;
 use orlop_oci::manifest::By;
@@ -11,6 +13,7 @@ use orlop_oci::{Descriptor, Digest, Document, Index, Manifest, Platform, Referen
 use orlop_proto::v1::Kind;
 use orlop_registry::{Resolved, Sources};
 
+use crate::clock;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 
@@ -52,6 +55,7 @@ pub(crate) async fn choose_manifest(
         let index = match document {
             Document::Manifest(manifest) => {
                 let source = resolved.source.clone();
+                remember(daemon, reference, &top);
                 return Ok(Chosen { top, digest, manifest, bytes, source, by_index, warnings });
             }
             Document::Index(index) => index,
@@ -66,6 +70,26 @@ pub(crate) async fn choose_manifest(
         warnings.extend(more);
     }
     Err(Failure::of(Kind::ManifestInvalid, format!("the index {top} is nested too deeply")))
+}
+
+/// Age of what is remembered of a tag before it is written again though nothing changed.
+const TAG_AGE: Duration = Duration::from_secs(60);
+
+/// Remembers which digest a tag had, for when the registry cannot be asked. Nobody waits for it.
+fn remember(daemon: &Daemon, reference: &Reference, top: &Digest) {
+    if reference.digest().is_some() {
+        return;
+    }
+    let (store, name, top) = (daemon.store.clone(), reference.canonical(), top.clone());
+    daemon.tasks.detached("tag", move || {
+        let now = clock::now();
+        let is_fresh = store.tag(&name).ok().flatten().is_some_and(|tag| {
+            tag.digest == top && now.duration_since(tag.seen).is_ok_and(|age| age < TAG_AGE)
+        });
+        if !is_fresh && let Err(error) = store.put_tag(&name, &top, now) {
+            tracing::debug!(%error, name, "the tag is not remembered");
+        }
+    });
 }
 
 async fn top_document(

@@ -105,8 +105,7 @@ pub(crate) async fn login(
         daemon
             .blocking("login", move || {
                 update::check(&default_target(&caller)?)?;
-                loading::list_file(&place.list_file(&caller)?, "the list file")?;
-                Ok(())
+                place.list_file(&caller).map(drop)
             })
             .await?;
     }
@@ -134,7 +133,9 @@ pub(crate) async fn login(
         };
         let is_insecure = wanted.insecure || wanted.no_https;
         let store = move || store(&caller, &wanted.place, &credential, is_insecure);
-        stored = daemon.blocking("login", store).await?;
+        let (files, warning) = daemon.blocking("login", store).await?;
+        stored = files;
+        warnings.extend(warning);
     }
     Ok(Done { login, stored, warnings })
 }
@@ -144,7 +145,7 @@ fn store(
     place: &Place,
     credential: &Credential,
     insecure: bool,
-) -> Result<Vec<String>, Failure> {
+) -> Result<(Vec<String>, Option<String>), Failure> {
     let target = default_target(caller)?;
     let kept = keep(&target, &place.place, credential, &caller.around_helpers())?;
     let first = match kept {
@@ -152,15 +153,25 @@ fn store(
         Kept::Helper(helper) => format!("{helper}, as {} says", target.name),
     };
     let list = Target::default_file(&place.list_file(caller)?);
-    update::store_row(&list, &Row { uri: place.uri(), insecure })?;
-    Ok(vec![first, list.name])
+    // The login is there: a list that cannot be kept is no failure of it (row S38).
+    match update::store_row(&list, &Row { uri: place.uri(), insecure }) {
+        Ok(_) => Ok((vec![first, list.name], None)),
+        Err(error) => Ok((vec![first], Some(unlisted(error)))),
+    }
 }
 
-/// Removes a login from the default files; names those that had one. Blocks.
+fn unlisted(error: orlop_credentials::Error) -> String {
+    format!("The list of logins is left as it is: {}", Failure::from(error))
+}
+
+/// Removes a login from the default files; names those that had one, and warns. Blocks.
 ///
 /// # Errors
 /// CREDENTIAL_FILE_INVALID, HELPER_FAILED: the file is as it was.
-pub(crate) fn logout(caller: &Caller, place: &Place) -> Result<Vec<String>, Failure> {
+pub(crate) fn logout(
+    caller: &Caller,
+    place: &Place,
+) -> Result<(Vec<String>, Vec<String>), Failure> {
     place.check()?;
     let target = default_target(caller)?;
     let mut removed = Vec::new();
@@ -168,10 +179,13 @@ pub(crate) fn logout(caller: &Caller, place: &Place) -> Result<Vec<String>, Fail
         removed.push(target.name);
     }
     let list = Target::default_file(&place.list_file(caller)?);
-    if update::remove_rows(&list, &place.place)? && removed.is_empty() {
-        removed.push(list.name);
+    let mut warnings = Vec::new();
+    match update::remove_rows(&list, &place.place) {
+        Ok(true) if removed.is_empty() => removed.push(list.name),
+        Ok(_) => {}
+        Err(error) => warnings.push(unlisted(error)),
     }
-    Ok(removed)
+    Ok((removed, warnings))
 }
 
 /// Lists the logins of the default files. Blocks.
@@ -188,6 +202,10 @@ pub(crate) fn list(
         Some(path) => path,
         None => caller.paths().list_file()?,
     };
-    let list = loading::list_file(&path, &path.display().to_string())?;
+    let list = loading::list_file(&path, &path.display().to_string());
+    let list = list.unwrap_or_else(|error| {
+        warnings.push(Failure::from(error).to_string());
+        None
+    });
     Ok((listing::rows(list.as_ref(), &files), warnings))
 }

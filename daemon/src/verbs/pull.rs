@@ -59,6 +59,9 @@ pub(crate) struct Asked {
     pub(crate) sources: Sources,
     /// The session.
     pub(crate) session: Session,
+    /// The reference's own host may be asked without certificates: by flag, login or
+    /// registries.conf.
+    pub(crate) is_insecure: bool,
     /// Where the session's notices arrive.
     pub(crate) notices: mpsc::UnboundedReceiver<String>,
 }
@@ -77,7 +80,7 @@ pub(crate) async fn ask(
     let (sender, notices) = mpsc::unbounded_channel();
     let (shared, asking, named) = (daemon.clone(), caller.clone(), reference.clone());
     let (no_https, insecure) = (access.no_https, access.insecure);
-    let (credentials, list, warnings) = daemon
+    let (credentials, list, is_insecure, warnings) = daemon
         .blocking("settings", move || {
             let (rules, mut warnings) = shared.rules.of(asking.paths())?;
             let list = rules.registries.sources(&named)?;
@@ -95,7 +98,10 @@ pub(crate) async fn ask(
                     }
                 })
                 .collect::<Vec<_>>();
-            Ok((credentials, sources, warnings))
+            let is_insecure = sources
+                .iter()
+                .any(|source| source.insecure && source.reference.host() == named.host());
+            Ok((credentials, sources, is_insecure || insecure || listed, warnings))
         })
         .await?;
     for warning in warnings {
@@ -104,7 +110,7 @@ pub(crate) async fn ask(
     let asking =
         Asking { credentials: Arc::new(credentials), tasks: daemon.tasks.clone(), notices: sender };
     let session = Session::new(&daemon.pool, caller.surroundings(), Arc::new(asking));
-    Ok(Asked { sources: session.sources(list), session, notices })
+    Ok(Asked { sources: session.sources(list), session, is_insecure, notices })
 }
 
 /// A login that was made with `--insecure` or `--no-https` is honoured.
@@ -265,15 +271,16 @@ async fn pull_image(
     let present = present(daemon, &image).await?;
     let layers = image.layers.iter().map(|layer| &layer.descriptor).zip(present.iter().copied());
     resolved(events, &image.chosen, false, layers).await;
+    let missing = image.layers.iter().zip(&present).filter(|(_, present)| !**present);
+    let missing = missing.map(|(layer, _)| layer.descriptor.size).fold(0, u64::saturating_add);
+    make_room(daemon, missing).await?;
     let phase = v1::PullPhase::Converting.into();
     tell(events, pull_event::Event::Phase(phase)).await;
-    let flights: Vec<Joined<Arc<Converted>>> = image
-        .layers
-        .iter()
-        .zip(&present)
-        .map(|(layer, present)| fly(daemon, sources, layer, *present))
-        .collect();
-    let converted = watch(&flights, events).await?;
+    let join = || -> Vec<Joined<Arc<Converted>>> {
+        let layers = image.layers.iter().zip(&present);
+        layers.map(|(layer, present)| fly(daemon, sources, layer, *present)).collect()
+    };
+    let converted = land(join, events).await?;
     for warning in converted.iter().flat_map(|layer| &layer.warnings) {
         warn(events, warning.clone()).await;
     }
@@ -286,6 +293,15 @@ async fn pull_image(
     // Opened once more: what others share in a flight cannot be handed on.
     let leases = cached(daemon, &image).await?.map(|(_, leases)| leases).unwrap_or_default();
     Ok(Pulled { done: done(daemon, &image, &recipe, false), leases })
+}
+
+/// Sees to room for downloads before any is asked for.
+async fn make_room(daemon: &Daemon, bytes: u64) -> Result<(), Failure> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    let store = daemon.store.clone();
+    daemon.blocking("room", move || Ok(store.make_room(bytes).map(drop)?)).await
 }
 
 /// The flight of one layer. What is in the cache lands at once.
@@ -311,9 +327,44 @@ fn fly(
     })
 }
 
+/// How often a caller flies itself what failed under another's rights.
+const FLIGHTS: u32 = 3;
+
+/// Joins flights and waits for them. Where one failed that another caller had started, with its
+/// credentials and its proxy, it is flown once more: one caller's lack is no other's.
+async fn land<T: Clone>(
+    join: impl Fn() -> Vec<Joined<T>>,
+    events: &Events,
+) -> Result<Vec<T>, Failure> {
+    let mut flights = join();
+    let mut tries = 1;
+    loop {
+        match watch(&flights, events).await {
+            Ok(landed) => return Ok(landed),
+            Err(lost) if !lost.is_own && lost.failure.is_of_caller() && tries < FLIGHTS => {
+                tracing::debug!(failure = %lost.failure, "flown again for another caller");
+                tries += 1;
+                // Joined anew before the old ones are let go: what still flies flies on.
+                flights = join();
+            }
+            Err(lost) => return Err(lost.failure),
+        }
+    }
+}
+
+/// A flight that failed.
+#[derive(Debug)]
+struct Lost {
+    failure: Failure,
+    is_own: bool,
+}
+
 /// Waits for all flights and tells of their bytes.
-async fn watch<T: Clone>(flights: &[Joined<T>], events: &Events) -> Result<Vec<T>, Failure> {
-    let landed = futures::future::try_join_all(flights.iter().map(Joined::landed));
+async fn watch<T: Clone>(flights: &[Joined<T>], events: &Events) -> Result<Vec<T>, Lost> {
+    let landed = futures::future::try_join_all(flights.iter().map(async |flight| {
+        let is_own = flight.is_own();
+        flight.landed().await.map_err(|failure| Lost { failure, is_own })
+    }));
     tokio::pin!(landed);
     let mut ticks = tokio::time::interval(TELL);
     let mut told = vec![0; flights.len()];
@@ -454,10 +505,14 @@ async fn pull_sif(
     if found.is_none() {
         let (shared, sources, wanted) = (daemon.clone(), sources.clone(), layer.clone());
         let digest = layer.digest.to_string();
-        let flight = daemon.blobs.join(&digest, digest.clone(), layer.size, move |facts| {
-            convert::blob(shared, sources, wanted, facts)
-        });
-        watch(std::slice::from_ref(&flight), events).await?;
+        make_room(daemon, layer.size).await?;
+        let join = || {
+            let (shared, sources, wanted) = (shared.clone(), sources.clone(), wanted.clone());
+            vec![daemon.blobs.join(&digest, digest.clone(), layer.size, move |facts| {
+                convert::blob(shared, sources, wanted, facts)
+            })]
+        };
+        land(join, events).await?;
         let (store, wanted) = (daemon.store.clone(), layer.clone());
         let look = move || Ok(store.blob(&wanted.digest, wanted.size)?);
         found = daemon.blocking("blob", look).await?;
@@ -474,4 +529,36 @@ async fn pull_sif(
         })),
     };
     Ok(Pulled { done, leases: found.into_iter().collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flights::Flights;
+    use crate::tasks::Tasks;
+
+    /// A caller that joins a flight which fails with `kind`; what its own would give is 7.
+    async fn joins_one_that_fails(kind: Kind) -> Result<Vec<u8>, Failure> {
+        let flights = Flights::new(Tasks::default());
+        let (open, gate) = tokio::sync::oneshot::channel::<()>();
+        let first = flights.join("k", "", 0, |_| async move {
+            drop(gate.await);
+            Err(Failure::of(kind, "of the first"))
+        });
+        let (events, _told) = mpsc::channel(8);
+        let mut open = Some(open);
+        let second = land(|| vec![flights.join("k", "", 0, |_| async { Ok(7) })], &events);
+        tokio::pin!(second);
+        assert!(futures::FutureExt::now_or_never(&mut second).is_none());
+        drop(open.take());
+        assert_eq!(first.landed().await.unwrap_err().kind(), kind);
+        second.await
+    }
+
+    #[tokio::test]
+    async fn a_caller_without_rights_does_not_fail_one_that_has_them() {
+        assert_eq!(joins_one_that_fails(Kind::CredentialsRefused).await.unwrap(), [7]);
+        let failure = joins_one_that_fails(Kind::LayerInvalid).await.unwrap_err();
+        assert_eq!(failure.kind(), Kind::LayerInvalid, "a wrong layer is wrong for all");
+    }
 }

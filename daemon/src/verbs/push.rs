@@ -93,8 +93,10 @@ pub(crate) async fn push(
         .parse()
         .map_err(|error: orlop_oci::DigestError| Failure::new(Kind::UsageInvalid, &error))?;
     let access = begin.access.unwrap_or_default();
-    let (no_https, insecure) = (access.no_https, access.insecure);
+    let no_https = access.no_https;
     let mut asked = pull::ask(daemon, &caller, &reference, access, false).await?;
+    // Never redirected, but the host is as trusted as in a pull.
+    let insecure = asked.is_insecure;
     let source = Source { no_https, insecure, ..Source::new(reference.clone()) };
     let repository = asked.session.repository(&source, Access::Push);
     let work = async {

@@ -87,7 +87,13 @@ impl Feed {
     /// What ended the stream. A disk that is full ends nothing here: the reader's own writes tell.
     pub(super) async fn run(mut self, facts: &Facts) -> Result<(), orlop_registry::Error> {
         facts.set_bytes(self.at);
-        while let Some(piece) = self.stream.next().await {
+        loop {
+            let piece = tokio::select! {
+                piece = self.stream.next() => piece,
+                // The source may be silent for long: a reader that has failed is not kept waiting.
+                () = self.pieces.closed() => return Ok(()),
+            };
+            let Some(piece) = piece else { return Ok(()) };
             let piece = match piece {
                 Ok(piece) => piece,
                 Err(error) => {
@@ -104,7 +110,6 @@ impl Feed {
                 return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Appends to the partial file. Without room for it the download goes on unkept.
