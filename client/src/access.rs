@@ -4,11 +4,12 @@
 //! under its name. Order of sources: contract, section 3.1. Not here: which source wins for which
 //! host (`orlop-credentials`, in the daemon).
 
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
-use orlop_config::env;
+use orlop_config::env::NamedLogin;
 use orlop_credentials::reading;
-use orlop_proto::v1::{Access, AuthFile, Credential, Secret};
+use orlop_proto::v1::{Access, AuthFile, Credential, Kind, Secret};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -38,8 +39,6 @@ pub(crate) const LOGIN: Flag =
     Flag::switch("docker-login", "ask for user name and password on the terminal")
         .keys(&["DOCKER_LOGIN"]);
 
-const PREFIXES: [&str; 4] = ["ORLOP_", "APPTAINER_", "SINGULARITY_", ""];
-
 /// Collects what the command line and the environment say.
 ///
 /// # Errors
@@ -51,7 +50,7 @@ pub(crate) fn access(options: &Options, context: &mut Context) -> Result<Access,
     };
     Ok(Access {
         flags: flags(options)?,
-        environment: environment(context),
+        environment: environment(context)?,
         auth_file,
         no_https: options.is_on("no-https") || options.is_on("nohttps"),
         insecure: options.is_on("insecure"),
@@ -73,29 +72,19 @@ fn flags(options: &Options) -> Result<Option<Credential>, Failure> {
     })
 }
 
-/// The first pair of variables of which both are set; half a pair is told.
-fn environment(context: &mut Context) -> Option<Credential> {
-    for prefix in PREFIXES {
-        let read = |key: &str| {
-            let value = context.environment.raw(&format!("{prefix}DOCKER_{key}"))?;
-            (!value.is_empty()).then(|| value.to_string_lossy().into_owned())
-        };
-        match (read("USERNAME"), read("PASSWORD")) {
-            (Some(username), Some(secret)) => {
-                return Some(credential(username, secret.into_bytes()));
-            }
-            (None, None) => {}
-            (Some(_), None) => half(context, prefix, "USERNAME", "PASSWORD"),
-            (None, Some(_)) => half(context, prefix, "PASSWORD", "USERNAME"),
-        }
+/// The login that variables hold; what is wrong with them is told.
+fn environment(context: &mut Context) -> Result<Option<Credential>, Failure> {
+    let (login, mut warnings) = context.environment.login();
+    warnings.extend(context.environment.authfile().1);
+    for warning in warnings {
+        context.output.warning(&warning);
     }
-    None
-}
-
-fn half(context: &mut Context, prefix: &str, there: &str, missing: &str) {
-    context.output.warning(&format!(
-        "{prefix}DOCKER_{there} is set but {prefix}DOCKER_{missing} is not: both are ignored"
-    ));
+    let Some(NamedLogin { name, username, password }) = login else { return Ok(None) };
+    let username = username.into_string().map_err(|_| {
+        Failure::new(Kind::SettingsInvalid, format!("{name} is not text"))
+            .hint("set it to a user name in UTF-8")
+    })?;
+    Ok(Some(credential(username, password.into_vec())))
 }
 
 fn credential(username: String, secret: Vec<u8>) -> Credential {
@@ -126,16 +115,4 @@ pub(crate) fn host_of(uri: &str) -> String {
     let first = rest.split('/').next().unwrap_or_default();
     let is_host = first.contains(['.', ':']) || first == "localhost";
     if is_host && rest.contains('/') { first.to_owned() } else { "docker.io".to_owned() }
-}
-
-/// Whether an auth file was named, by flag or variable, with different variables told.
-pub(crate) fn named_twice(context: &mut Context) {
-    let values = context.environment.all_spelled(env::AUTHFILE);
-    let mut different =
-        values.iter().filter(|(_, value)| Some(value) != values.first().map(|(_, value)| value));
-    if let (Some((used, _)), Some((other, _))) = (values.first(), different.next()) {
-        context
-            .output
-            .warning(&format!("{used} and {other} have different values, using the former"));
-    }
 }

@@ -2,12 +2,10 @@
 
 use std::io::{self, Read as _, Write as _};
 
+use orlop_config::limits::SECRET_BYTES;
 use orlop_proto::v1::Kind;
 
 use crate::failure::Failure;
-
-/// Most bytes that are read for a secret.
-const SECRET_BYTES: u64 = 1 << 20;
 
 /// Asks for a secret on the terminal, without echo.
 ///
@@ -29,10 +27,14 @@ pub(crate) fn secret(words: &str) -> Result<String, Failure> {
 /// When stdin cannot be read, or is no text.
 pub(crate) fn from_stdin() -> Result<String, Failure> {
     let mut secret = String::new();
-    io::stdin().lock().take(SECRET_BYTES).read_to_string(&mut secret).map_err(|cause| {
+    io::stdin().lock().take(SECRET_BYTES + 1).read_to_string(&mut secret).map_err(|cause| {
         Failure::new(Kind::FileFailed, "cannot read the password from stdin")
             .because(crate::failure::system_words(&cause))
     })?;
+    if secret.len() as u64 > SECRET_BYTES {
+        let message = format!("secret-bytes: a password has at most {SECRET_BYTES} bytes");
+        return Err(Failure::new(Kind::LimitExceeded, message));
+    }
     Ok(cut(&secret).to_owned())
 }
 

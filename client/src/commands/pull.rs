@@ -137,7 +137,6 @@ pub(crate) fn request(
     context: &mut Context,
 ) -> Result<PullRequest, Failure> {
     let platform = platform(options)?;
-    access::named_twice(context);
     let access = access::access(options, context)?;
     Ok(PullRequest {
         context: Some(context.sent()),

@@ -16,7 +16,8 @@ use tonic::transport::server::Router;
 use crate::daemon::Daemon;
 
 /// Most bytes of a request: one message, and a credential file in it.
-const REQUEST_BYTES: usize = MESSAGE_BYTES + CREDENTIAL_FILE_BYTES as usize;
+const REQUEST_BYTES: usize = 2 * MESSAGE_BYTES;
+const _: () = assert!(CREDENTIAL_FILE_BYTES <= MESSAGE_BYTES as u64);
 
 /// Puts all services together, with the standard health service.
 pub(crate) async fn router(daemon: &Daemon) -> Router {

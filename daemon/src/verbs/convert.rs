@@ -6,16 +6,19 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use orlop_image::{Conversion, LayerSource, Options};
 use orlop_oci::{Descriptor, DiffId};
+use orlop_proto::v1::Kind;
 use orlop_registry::{Position, Sources};
-use orlop_store::{Key, Leased, Segment};
+use orlop_store::{Entry, Key, Leased, Partial, Segment, Store};
 
 use super::spool::{self, Shared};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::flights::Facts;
+use crate::tasks::Tasks;
 
 /// How often a blob whose bytes were wrong is fetched: the sources count their own, two each; this
 /// ends what no source is to blame for.
@@ -138,7 +141,7 @@ async fn try_segment(
         let failure = Failure::from(error);
         return Err(if is_lie { Ended::Lied(failure) } else { Ended::Failed(failure) });
     }
-    let made = made.map_err(|lost| Failure::new(orlop_proto::v1::Kind::Internal, &lost))?;
+    let made = made.map_err(|lost| Failure::new(Kind::Internal, &lost))?;
     made.map_err(|error| match error {
         Error::Image(
             error @ (orlop_image::Error::BlobDigest { .. } | orlop_image::Error::BlobSize { .. }),
@@ -226,7 +229,11 @@ async fn try_blob(
     descriptor: &Descriptor,
     facts: &Facts,
 ) -> Result<Leased, Ended> {
-    let partial = open_partial(daemon, descriptor).await?;
+    let partial = match turn(&daemon.store, &daemon.tasks, descriptor).await? {
+        Turn::Ours(partial) => Arc::new(Mutex::new(Some(partial))),
+        Turn::Published(blob) => return Ok(blob),
+        Turn::Theirs(_) => return Err(busy(descriptor).into()),
+    };
     let position = {
         let (descriptor, partial) = (descriptor.clone(), Arc::clone(&partial));
         daemon.blocking("position", move || Ok(spool::position(&descriptor, &partial)?)).await?
@@ -255,13 +262,87 @@ async fn try_blob(
     }
     let publish = move || {
         let partial = partial.lock().unwrap_or_else(PoisonError::into_inner).take();
-        partial.map(orlop_store::Partial::publish).transpose().map_err(Failure::from)
+        partial.map(Partial::publish).transpose().map_err(Failure::from)
     };
     let published = daemon.blocking("publish", publish).await?;
     Ok(published.ok_or_else(|| busy(descriptor))?)
 }
 
+/// How often it is looked whether another process is done with a download.
+const LOOK: Duration = Duration::from_millis(500);
+/// Looks without a new byte after which another process is not waited for any more.
+const LOOKS: u32 = 60;
+
+/// Who downloads a blob.
+#[derive(Debug)]
+enum Turn {
+    /// This process, from where the partial file ends.
+    Ours(Partial),
+    /// Nobody any more.
+    Published(Leased),
+    /// Another process (a daemon that is ending, or another node's), which has so many bytes.
+    Theirs(u64),
+}
+
+/// Waits while another process downloads a blob and gets on with it.
+async fn turn(store: &Store, tasks: &Tasks, descriptor: &Descriptor) -> Result<Turn, Failure> {
+    let mut ticks = tokio::time::interval(LOOK);
+    let (mut had, mut unchanged) = (0, 0);
+    loop {
+        ticks.tick().await;
+        let (store, descriptor) = (store.clone(), descriptor.clone());
+        let looked = tasks.blocking("partial", move |_| look(&store, &descriptor)).await;
+        let looked = looked.map_err(|lost| Failure::new(Kind::Internal, &lost))??;
+        match looked {
+            Turn::Theirs(bytes) if bytes != had => (had, unchanged) = (bytes, 0),
+            Turn::Theirs(_) if unchanged < LOOKS => unchanged += 1,
+            turn => return Ok(turn),
+        }
+    }
+}
+
+fn look(store: &Store, descriptor: &Descriptor) -> Result<Turn, orlop_store::Error> {
+    if let Some(blob) = store.blob(&descriptor.digest, descriptor.size)? {
+        return Ok(Turn::Published(blob));
+    }
+    match store.partial(&descriptor.digest, descriptor.size) {
+        Ok(partial) => Ok(Turn::Ours(partial)),
+        Err(orlop_store::Error::Busy { digest }) => {
+            let file = std::fs::metadata(store.path(&Entry::Partial(digest)));
+            Ok(Turn::Theirs(file.map(|file| file.len()).unwrap_or_default()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn busy(descriptor: &Descriptor) -> Failure {
     let digest = descriptor.digest.clone();
     orlop_store::Error::Busy { digest }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orlop_oci::MediaType;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_blob_that_another_process_downloads_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = orlop_store::Settings::of_this_process();
+        let store = Store::open(&directory.path().join("cache"), settings).unwrap();
+        let descriptor = Descriptor::of(MediaType::SifLayer, b"bytes");
+        let mut theirs = store.partial(&descriptor.digest, descriptor.size).unwrap();
+        let tasks = Tasks::default();
+        let stuck = turn(&store, &tasks, &descriptor).await.unwrap();
+        assert!(matches!(stuck, Turn::Theirs(0)), "{stuck:?}");
+
+        let waits = turn(&store, &tasks, &descriptor);
+        tokio::pin!(waits);
+        let a_while = tokio::time::timeout(LOOK * 10, &mut waits);
+        assert!(a_while.await.is_err());
+        theirs.append(b"bytes").unwrap();
+        drop(theirs.publish().unwrap());
+        let published = waits.await.unwrap();
+        assert!(matches!(published, Turn::Published(_)), "{published:?}");
+    }
 }

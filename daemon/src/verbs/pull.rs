@@ -258,7 +258,23 @@ async fn pull_image(
     image: Image,
     events: &Events,
 ) -> Result<Pulled, Failure> {
-    if let Some((recipe, leases)) = cached(daemon, &image).await? {
+    match try_pull_image(daemon, sources, &image, events).await {
+        // What was damaged has been moved aside: it is made anew.
+        Err(failure) if failure.kind() == Kind::CacheDamaged => {
+            tracing::warn!(%failure, "an image is made anew");
+            try_pull_image(daemon, sources, &image, events).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn try_pull_image(
+    daemon: &Daemon,
+    sources: &Sources,
+    image: &Image,
+    events: &Events,
+) -> Result<Pulled, Failure> {
+    if let Some((recipe, leases)) = cached(daemon, image).await? {
         resolved(
             events,
             &image.chosen,
@@ -266,9 +282,9 @@ async fn pull_image(
             image.chosen.manifest.layers.iter().map(|layer| (layer, true)),
         )
         .await;
-        return Ok(Pulled { done: done(daemon, &image, &recipe, true), leases });
+        return Ok(Pulled { done: done(daemon, image, &recipe, true), leases });
     }
-    let present = present(daemon, &image).await?;
+    let present = present(daemon, image).await?;
     let layers = image.layers.iter().map(|layer| &layer.descriptor).zip(present.iter().copied());
     resolved(events, &image.chosen, false, layers).await;
     let missing = image.layers.iter().zip(&present).filter(|(_, present)| !**present);
@@ -286,13 +302,13 @@ async fn pull_image(
     }
     let phase = v1::PullPhase::Merging.into();
     tell(events, pull_event::Event::Phase(phase)).await;
-    let recipe = merge(daemon, &image, converted).await?;
+    let recipe = merge(daemon, image, converted).await?;
     for warning in recipe.warnings() {
         warn(events, warning.clone()).await;
     }
     // Opened once more: what others share in a flight cannot be handed on.
-    let leases = cached(daemon, &image).await?.map(|(_, leases)| leases).unwrap_or_default();
-    Ok(Pulled { done: done(daemon, &image, &recipe, false), leases })
+    let leases = cached(daemon, image).await?.map(|(_, leases)| leases).unwrap_or_default();
+    Ok(Pulled { done: done(daemon, image, &recipe, false), leases })
 }
 
 /// Sees to room for downloads before any is asked for.
