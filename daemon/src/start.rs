@@ -92,14 +92,15 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         Log::start(filter.as_deref().unwrap_or("info"), activated.is_some(), log_file.as_deref());
     protect::hide_panics();
     let default_socket = || own_cache.as_ref().ok().and_then(|cache| socket_of(&paths, cache));
-    let socket = arguments.socket.clone().or_else(default_socket);
     let door = match (activated, private) {
         (Some(listener), _) => Door::Activated(listener),
         (None, Some(connection)) => Door::Private(connection.into()),
-        (None, None) => match bind(socket, ready.is_some())? {
-            Some((listener, place)) => Door::Socket(listener, place),
-            None => return tell_ready(ready),
-        },
+        (None, None) => {
+            match bind(arguments.socket.clone().or_else(default_socket), ready.is_some())? {
+                Some((listener, place)) => Door::Socket(listener, place),
+                None => return tell_ready(ready),
+            }
+        }
     };
     let own_cache = own_cache.ok().map(|cache| cache.path);
     let cache = arguments.cache.clone().or(own_cache).filter(|_| !arguments.no_cache);

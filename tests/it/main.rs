@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 mod daemon;
+mod daemon_ends;
 mod login;
 mod many_logins;
 mod oras;
