@@ -12,6 +12,8 @@ use orlop_image::{Recipe, assemble};
 use orlop_proto::v1::images_client::ImagesClient;
 use orlop_proto::v1::pull_done::Image;
 use orlop_proto::v1::{Kind, PullDone, PullEvent, PullRequest, RecipeImage, SifImage, pull_event};
+use orlop_sif::Sif;
+use orlop_squashfs::Window;
 
 use crate::context::Context;
 use crate::destination::Destination;
@@ -25,7 +27,7 @@ const TRIES: u32 = 2;
 #[derive(Debug)]
 pub(crate) enum Pulled {
     /// A converted image.
-    Recipe { recipe: Box<Recipe>, key: String, segments: Vec<File>, lease: File },
+    Recipe { recipe: Box<Recipe>, key: String, segments: Vec<File>, lease: File, cached: bool },
     /// A SIF as it was pushed.
     Sif { file: File, size: u64 },
 }
@@ -81,15 +83,28 @@ enum Opening {
 
 fn open(done: PullDone) -> Result<Pulled, Opening> {
     match done.image {
-        Some(Image::Recipe(image)) => open_recipe(image),
-        Some(Image::Sif(SifImage { path, size, .. })) => {
-            Ok(Pulled::Sif { file: lease(&path)?, size })
+        Some(Image::Recipe(image)) => open_recipe(image, done.cached),
+        Some(Image::Sif(SifImage { path, size, digest })) => {
+            let file = lease(&path)?;
+            check_sif(&file, &digest).map_err(Opening::Failed)?;
+            Ok(Pulled::Sif { file, size })
         }
         None => Err(Opening::Failed(Failure::new(Kind::Internal, "the daemon named no image"))),
     }
 }
 
-fn open_recipe(image: RecipeImage) -> Result<Pulled, Opening> {
+/// The registry may hold anything under the type of a SIF.
+fn check_sif(file: &File, digest: &str) -> Result<(), Failure> {
+    let refused = |failure: Failure| failure.within(format!("\"{digest}\" is not a SIF"));
+    let whole = file.try_clone().and_then(Window::whole);
+    let whole = whole.map_err(|cause| refused(Failure::caused(Kind::FileFailed, &cause)))?;
+    match Sif::read(&whole) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(refused(Failure::caused(Kind::NotAnImage, &error))),
+    }
+}
+
+fn open_recipe(image: RecipeImage, cached: bool) -> Result<Pulled, Opening> {
     let lease_of_recipe = lease(&image.path)?;
     let segments = image.segments.iter().map(|path| lease(path)).collect::<Result<_, _>>()?;
     let damaged = |cause: &(dyn std::error::Error + 'static)| {
@@ -103,6 +118,7 @@ fn open_recipe(image: RecipeImage) -> Result<Pulled, Opening> {
         key: image.key,
         segments,
         lease: lease_of_recipe,
+        cached,
     })
 }
 
@@ -166,12 +182,9 @@ impl Pulled {
         }
     }
 
-    /// Says what the merge noticed.
-    pub(crate) fn warnings(&self) -> &[String] {
-        match self {
-            Self::Recipe { recipe, .. } => recipe.warnings(),
-            Self::Sif { .. } => &[],
-        }
+    /// True when it was put together just now.
+    pub(crate) const fn is_new(&self) -> bool {
+        matches!(self, Self::Recipe { cached: false, .. })
     }
 }
 

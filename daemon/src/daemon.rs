@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use orlop_image::Workers;
 use orlop_proto::v1::Kind;
-use orlop_registry::Pool;
+use orlop_registry::{Fetched, Pool};
 use orlop_store::{Leased, Store};
 
 use crate::failure::Failure;
@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) layers: Flights<Arc<Converted>>,
     /// The cache is being collected.
     pub(crate) collecting: AtomicBool,
+    /// Manifests and configs that are being fetched.
+    pub(crate) documents: Flights<Fetched>,
     /// SIF blobs that are being fetched.
     pub(crate) blobs: Flights<Arc<Leased>>,
     /// Started by systemd's socket activation.

@@ -132,6 +132,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         rules: Rules::default(),
         layers: Flights::new(tasks.clone()),
         collecting: AtomicBool::new(false),
+        documents: Flights::new(tasks.clone()),
         blobs: Flights::new(tasks.clone()),
         tasks,
         activated: matches!(door, Door::Activated(_)),

@@ -87,10 +87,7 @@ fn pull(
         context.without_cache();
     }
     let pulled = pulling::pull(&request, context)?;
-    for warning in pulled.warnings() {
-        context.output.warning(warning);
-    }
-    if matches!(pulled, pulling::Pulled::Recipe { .. }) {
+    if pulled.is_new() {
         context.output.info("Creating SIF file...");
     }
     pulled.write(destination, context)

@@ -72,9 +72,6 @@ fn reference(text: &str, options: &Options, context: &mut Context) -> Result<Ima
         .map_err(|failure| {
             failure.about_host(&crate::access::host_of(text)).within(within.clone())
         })?;
-    for warning in pulled.warnings() {
-        context.output.warning(warning);
-    }
     match pulled {
         Pulled::Recipe { key, segments, lease, .. } => {
             Image::of_recipe(&key, lease, segments).map_err(|error| container(&error))

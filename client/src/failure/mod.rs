@@ -23,6 +23,7 @@ pub(crate) struct Failure {
     hints: Vec<String>,
     exit: Option<u8>,
     is_final: bool,
+    is_plain: bool,
 }
 
 impl Failure {
@@ -36,6 +37,7 @@ impl Failure {
             hints: Vec::new(),
             exit: None,
             is_final: false,
+            is_plain: false,
         }
     }
 
@@ -93,6 +95,13 @@ impl Failure {
         self
     }
 
+    /// Leaves the kind's first words out: the message says it all.
+    #[must_use]
+    pub(crate) const fn plain(mut self) -> Self {
+        self.is_plain = true;
+        self
+    }
+
     /// Says that another daemon would do no better.
     #[must_use]
     pub(crate) const fn for_good(mut self) -> Self {
@@ -101,7 +110,6 @@ impl Failure {
     }
 
     /// What kind of failure it is.
-    #[cfg(test)]
     pub(crate) const fn kind(&self) -> Kind {
         self.kind
     }
@@ -118,7 +126,7 @@ impl Failure {
 
     /// The whole text, one line.
     pub(crate) fn text(&self) -> String {
-        let heading = words(self.kind).heading;
+        let heading = if self.is_plain { "" } else { words(self.kind).heading };
         let mut parts = Vec::new();
         if !self.before.is_empty() {
             parts.push(self.before.clone());

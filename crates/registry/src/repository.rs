@@ -242,10 +242,16 @@ impl Repository {
         Err(Error::Limit { endpoint, key, limit })
     }
 
+    /// `path:tag` or `path@digest`, for messages.
+    pub(crate) fn selected(&self, selector: &str) -> String {
+        let mark = if selector.contains(':') { '@' } else { ':' };
+        format!("{}{mark}{selector}", self.path())
+    }
+
     async fn manifest_ask(&self, method: Method, selector: &str) -> Result<Ask<'static>, Error> {
         let contact = self.contact().await?;
         let url = contact.endpoint.url(&format!("/v2/{}/manifests/{selector}", self.path()))?;
-        let name = format!("{}@{selector}", self.path());
+        let name = self.selected(selector);
         let accepted: Vec<&str> = ACCEPTED_MANIFESTS.iter().map(MediaType::as_str).collect();
         let ask = Ask::new(method, url, Wanted::Manifest, name, self.header_time());
         Ok(match HeaderValue::from_str(&accepted.join(", ")) {

@@ -671,7 +671,8 @@ impl Repository {
         let contacts = &self.session().shared().contacts;
         let contact = contacts.get(self.contact_key(), is_fresh, || self.find_contact()).await?;
         let host = self.host().to_string();
-        if contact.endpoint.scheme() == Scheme::Http {
+        // Who asked for plain http knows.
+        if contact.endpoint.scheme() == Scheme::Http && !self.is_plain() {
             self.session().tell_of_host(Notice::PlainHttp { host });
         } else if contact.checks == Checks::None {
             self.session().tell_of_host(Notice::Unverified { host });

@@ -280,7 +280,7 @@ impl Repository {
     ) -> Result<Digest, Error> {
         let contact = self.contact().await?;
         let url = contact.endpoint.url(&format!("/v2/{}/manifests/{selector}", self.path()))?;
-        let name = format!("{}@{selector}", self.path());
+        let name = self.selected(selector);
         let kind = HeaderValue::from_str(media_type.as_str())
             .map_err(|_| Error::NoHost { host: self.name() })?;
         let ask = Ask::new(Method::PUT, url, Wanted::Upload, name, self.limits().commit_time)

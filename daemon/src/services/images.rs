@@ -117,7 +117,7 @@ impl Service for Images {
             let _call = call;
             tracing::debug!(request = caller.request_id(), reference = %wanted.reference, "pull");
             let pulled = async {
-                let done = pull::pull(&daemon, &caller, wanted, &facts).await;
+                let done = Box::pin(pull::pull(&daemon, &caller, wanted, &facts)).await;
                 drop(facts);
                 done
             };

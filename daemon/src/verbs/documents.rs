@@ -11,7 +11,7 @@ use orlop_oci::manifest::By;
 use orlop_oci::selection::{Choice, SelectionError};
 use orlop_oci::{Descriptor, Digest, Document, Index, Manifest, Platform, Reference, choose};
 use orlop_proto::v1::Kind;
-use orlop_registry::{Resolved, Sources};
+use orlop_registry::{Fetched, Resolved, Sources};
 
 use crate::clock;
 use crate::daemon::Daemon;
@@ -47,7 +47,8 @@ pub(crate) async fn choose_manifest(
     wanted: &Platform,
 ) -> Result<Chosen, Failure> {
     let resolved = sources.resolve().await?;
-    let (top, bytes, content_type) = top_document(daemon, sources, &resolved).await?;
+    let Fetched { digest: top, bytes, content_type } =
+        top_document(daemon, sources, &resolved).await?;
     let by = if reference.digest().is_some() { By::Digest } else { By::Tag };
     let (mut document, mut warnings) = Document::parse(&bytes, content_type.as_deref(), by)?;
     let (mut digest, mut bytes, mut by_index) = (top.clone(), bytes, false);
@@ -96,22 +97,43 @@ async fn top_document(
     daemon: &Daemon,
     sources: &Sources,
     resolved: &Resolved,
-) -> Result<(Digest, Bytes, Option<String>), Failure> {
+) -> Result<Fetched, Failure> {
     if let Some(document) = &resolved.document {
         keep(daemon, &document.digest, &document.bytes).await?;
-        return Ok((
-            document.digest.clone(),
-            document.bytes.clone(),
-            document.content_type.clone(),
-        ));
+        return Ok(document.clone());
     }
-    if let Some(bytes) = kept(daemon, &resolved.digest).await? {
-        let media_type = resolved.media_type.as_ref().map(ToString::to_string);
-        return Ok((resolved.digest.clone(), bytes, media_type));
+    let (shared, wanted) = (sources.clone(), resolved.clone());
+    let fetch = async move { Ok(shared.fetch_top(&wanted).await?) };
+    let mut fetched = document(daemon, &resolved.digest, fetch).await?;
+    // One from the cache has lost its header: what HEAD said counts.
+    if fetched.content_type.is_none() {
+        fetched.content_type = resolved.media_type.as_ref().map(ToString::to_string);
     }
-    let fetched = sources.fetch_top(resolved).await?;
-    keep(daemon, &fetched.digest, &fetched.bytes).await?;
-    Ok((fetched.digest, fetched.bytes, fetched.content_type))
+    Ok(fetched)
+}
+
+/// A document from the cache, or from a source: once for all who want it at the same time. Whoever
+/// comes here has asked for the image's top document with credentials of its own.
+async fn document(
+    daemon: &Daemon,
+    digest: &Digest,
+    fetch: impl Future<Output = Result<Fetched, Failure>> + Send + 'static,
+) -> Result<Fetched, Failure> {
+    if let Some(bytes) = kept(daemon, digest).await? {
+        return Ok(Fetched { bytes, digest: digest.clone(), content_type: None });
+    }
+    let (shared, key) = (daemon.clone(), digest.to_string());
+    let (what, wanted) = (key.clone(), digest.clone());
+    let flight = daemon.documents.join(&key, what, 0, move |_| async move {
+        // It may have landed between the look and the start.
+        if let Some(bytes) = kept(&shared, &wanted).await? {
+            return Ok(Fetched { bytes, digest: wanted, content_type: None });
+        }
+        let fetched = fetch.await?;
+        keep(&shared, &fetched.digest, &fetched.bytes).await?;
+        Ok(fetched)
+    });
+    flight.landed().await
 }
 
 /// The entry that fits; where entries name no platform, configs are looked into.
@@ -155,12 +177,13 @@ async fn document_of(
     sources: &Sources,
     descriptor: &Descriptor,
 ) -> Result<Bytes, Failure> {
-    if let Some(bytes) = kept(daemon, &descriptor.digest).await? {
-        return Ok(bytes);
-    }
-    let bytes = sources.fetch_manifest(descriptor).await?;
-    keep(daemon, &descriptor.digest, &bytes).await?;
-    Ok(bytes)
+    let (sources, wanted, digest) =
+        (sources.clone(), descriptor.clone(), descriptor.digest.clone());
+    let fetch = async move {
+        let bytes = sources.fetch_manifest(&wanted).await?;
+        Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
+    };
+    Ok(document(daemon, &digest, fetch).await?.bytes)
 }
 
 /// The bytes of an image's config, from the cache or a source.
@@ -172,12 +195,12 @@ pub(crate) async fn config_bytes(
     sources: &Sources,
     manifest: &Manifest,
 ) -> Result<Bytes, Failure> {
-    if let Some(bytes) = kept(daemon, &manifest.config.digest).await? {
-        return Ok(bytes);
-    }
-    let bytes = sources.fetch_config(&manifest.config).await?;
-    keep(daemon, &manifest.config.digest, &bytes).await?;
-    Ok(bytes)
+    let (sources, wanted) = (sources.clone(), manifest.config.clone());
+    let fetch = async move {
+        let bytes = sources.fetch_config(&wanted).await?;
+        Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
+    };
+    Ok(document(daemon, &manifest.config.digest, fetch).await?.bytes)
 }
 
 /// The config of an image.

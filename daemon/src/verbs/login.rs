@@ -119,7 +119,8 @@ pub(crate) async fn login(
         insecure: wanted.insecure,
         no_https: wanted.no_https,
     };
-    let login = session.prove_login(&target, wanted.credential.clone()).await?;
+    let proven = session.prove_login(&target, wanted.credential.clone()).await;
+    let login = proven.map_err(refusal)?;
     drop(session);
     let mut warnings = Vec::new();
     while let Ok(text) = told.try_recv() {
@@ -138,6 +139,24 @@ pub(crate) async fn login(
         warnings.extend(warning);
     }
     Ok(Done { login, stored, warnings })
+}
+
+/// A login that was refused in the words that users of Apptainer's documentation look for.
+fn refusal(error: orlop_registry::Error) -> Failure {
+    match error {
+        orlop_registry::Error::Refused { status, .. } => {
+            let reason = match status {
+                401 => "401 Unauthorized".to_owned(),
+                403 => "403 Forbidden".to_owned(),
+                other => other.to_string(),
+            };
+            Failure::of(
+                Kind::CredentialsRefused,
+                format!("the registry refused this user name and password ({reason})"),
+            )
+        }
+        other => other.into(),
+    }
 }
 
 fn store(

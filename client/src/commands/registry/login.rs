@@ -49,7 +49,15 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     let place = Place::parse(&options.argument(0), "login to", context)?;
     let within = format!("while login to {}", place.uri());
     let outcome = log_in(options, &place, context);
-    outcome.map_err(|failure| failure.about_host(&place.host).within(within))?;
+    outcome.map_err(|failure| {
+        let failure = match failure.kind() {
+            Kind::CredentialsRefused => {
+                failure.plain().hint("check the user name, and the password or token")
+            }
+            _ => failure,
+        };
+        failure.about_host(&place.host).within(within)
+    })?;
     Ok(0)
 }
 
