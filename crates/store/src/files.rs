@@ -1,8 +1,8 @@
 //! Small files: reading one whole with a limit, publishing one, the file system's own time.
 
 use std::fs::{DirEntry, File};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{Read, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -12,13 +12,27 @@ use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use crate::Error;
 use crate::store::Store;
 
-/// Reads an open file from its start; `None` when it has more than `limit` bytes.
+/// Reads an open file from its start; `None` when it has more than `limit` bytes. By offset: many
+/// may read through one descriptor at once.
 pub(crate) fn read_all(file: &File, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    let mut at_start = file;
-    std::io::Seek::rewind(&mut at_start)?;
-    at_start.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    let whole = FromStart { file, at: 0 };
+    whole.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}
+
+/// Reads a file without its descriptor's own position.
+struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at = self.at.saturating_add(count as u64);
+        Ok(count)
+    }
 }
 
 /// Says that a file was used just now. Not worth a failure.
@@ -97,4 +111,24 @@ pub(crate) fn time(seconds: i64, nanoseconds: i64) -> SystemTime {
     let nanoseconds = Duration::from_nanos(nanoseconds.try_into().unwrap_or_default());
     let since = seconds.saturating_add(nanoseconds);
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_read_one_descriptor_whole_at_once() {
+        let file = tempfile::tempfile().unwrap();
+        let content: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+        file.write_all_at(&content, 0).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    assert!(read_all(&file, u64::MAX).unwrap().as_deref() == Some(&*content));
+                });
+            }
+        });
+        assert_eq!(read_all(&file, 10).unwrap(), None);
+    }
 }
