@@ -99,6 +99,27 @@ fn an_authfile_can_be_named_by_any_of_its_variables() {
 }
 
 #[test]
+fn a_wrong_password_is_refused_and_nothing_changes() {
+    for auth in [basic(), bearer()] {
+        let registry = Registry::new().auth(auth).start();
+        let site = site(&registry);
+        let before = "{\"auths\": {}, \"other\": 1}";
+        site.write_home(".docker/config.json", before.as_bytes());
+        let uri = format!("docker://{}", registry.host());
+
+        let outcome = login(&site, &[&uri], "wrong").fails(255);
+
+        let wanted = format!(
+            "FATAL:   while login to {uri}: the registry refused this user name and password"
+        );
+        assert!(outcome.stderr.starts_with(&wanted), "{}", outcome.report());
+        assert!(!outcome.stderr.contains("wrong"), "{}", outcome.report());
+        assert_eq!(site.read_home(".docker/config.json").unwrap(), before);
+        assert_eq!(site.read_home(".config/orlop/remote.yaml"), None);
+    }
+}
+
+#[test]
 fn the_password_is_asked_for_on_the_terminal_without_echo() {
     let Some([script]) = tools::all(["script"]) else { return };
     let registry = Registry::new().auth(basic()).start();

@@ -108,6 +108,23 @@ fn what_others_push_is_read() {
 }
 
 #[test]
+fn an_artifact_of_something_else_is_refused() {
+    let registry = registry();
+    let site = site(&registry);
+    registry.put("x:type", Artifact::sif(b"x".to_vec()).media_type("application/x"));
+    registry.put("x:bytes", Artifact::sif(b"not a SIF, but said to be one".to_vec()));
+    for tag in ["type", "bytes"] {
+        site.orlop(["pull", "x.sif", &registry.oras(&format!("x:{tag}"))]).fails(255);
+        assert!(site.tree(&site.work()).is_empty());
+    }
+    let image = site.orlop(["pull", "x.sif", &registry.oras("a:1")]).fails(255);
+    assert!(image.stderr.contains("docker://"), "{}", image.report());
+    registry.put("x:sif", Artifact::sif(b"x".to_vec()));
+    let artifact = site.orlop(["pull", "x.sif", &registry.docker("x:sif")]).fails(255);
+    assert!(artifact.stderr.contains("oras://"), "{}", artifact.report());
+}
+
+#[test]
 fn skopeo_reads_what_is_pushed_to_a_real_registry() {
     let Some(real) = RealRegistry::anonymous() else { return };
     let Some([skopeo]) = tools::all(["skopeo"]) else { return };

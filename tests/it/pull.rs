@@ -81,6 +81,7 @@ fn sixteen_pulls_at_once_download_each_blob_once() {
 
     assert_eq!(registry.count(&layer(0)), 1, "{}", registry.log());
     assert_eq!(registry.count(&layer(1)), 1, "{}", registry.log());
+    assert_eq!(registry.count(&blobs()), 3, "{}", registry.log());
     assert_eq!(site.daemons().len(), 1);
     let first = bytes(&site, "0.sif");
     assert!(names.iter().all(|name| bytes(&site, name) == first));
@@ -237,6 +238,16 @@ fn no_https_asks_for_no_tls() {
 }
 
 #[test]
+fn what_is_not_there_is_named() {
+    let (registry, site) = secure(Registry::new().image("a:1", Image::tiny()));
+    let outcome = site.orlop(["pull", &registry.docker("a:2")]).fails(255);
+    let wanted = "FATAL:   While making image from oci registry: ";
+    assert!(outcome.stderr.starts_with(wanted), "{}", outcome.report());
+    assert!(outcome.stderr.contains("a:2"), "{}", outcome.report());
+    assert!(site.tree(&site.work()).is_empty());
+}
+
+#[test]
 fn a_moved_tag_gives_the_new_image() {
     let registry = Registry::new().image("a:1", Image::tiny()).start();
     let site = site(&registry);
@@ -260,6 +271,17 @@ fn a_derived_image_downloads_its_own_layer_alone() {
     assert_eq!(registry.count(&layer(0)), 0, "{}", registry.log());
     assert_eq!(registry.count(&layer(2)), 1, "{}", registry.log());
     assert_eq!(registry.count(&manifest("a:parent")), 0);
+}
+
+#[test]
+fn without_the_cache_nothing_is_kept() {
+    let registry = Registry::new().image("a:1", Image::tiny()).start();
+    let site = site(&registry);
+    let image = registry.docker("a:1");
+    site.orlop(["pull", "--disable-cache", "a.sif", &image]).success();
+    let kept = site.tree(&site.cache());
+    assert!(!kept.iter().any(|path| path.starts_with("segments/") && path.len() > 9), "{kept:?}");
+    assert!(site.tree(&site.temp()).is_empty(), "{:?}", site.tree(&site.temp()));
 }
 
 #[test]
