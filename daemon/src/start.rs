@@ -246,6 +246,7 @@ async fn run(daemon: Daemon, door: Door, ready: Option<OwnedFd>) -> Result<(), S
         }
         () = signals.caught() => tracing::info!("ending at once"),
         () = life.ending_now() => tracing::info!("ending at once"),
+        () = keep_alive() => {}
     }
     Ok(())
 }

@@ -53,7 +53,14 @@ impl Failure {
         use std::io::ErrorKind as E;
         let full = matches!(cause.kind(), E::StorageFull | E::QuotaExceeded | E::FileTooLarge);
         let kind = if full { Kind::DiskFull } else { Kind::FileFailed };
-        let mut failure = Self::new(kind, format!("cannot {doing} {}", path.display()));
+        let message = if full {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let directory = directory.unwrap_or_else(|| std::path::Path::new("."));
+            format!("no space left in {}", directory.display())
+        } else {
+            format!("cannot {doing} {}", path.display())
+        };
+        let mut failure = Self::new(kind, message);
         failure.causes.push(system_words(cause));
         failure
     }

@@ -32,7 +32,7 @@ pub enum Error {
         known: u32,
     },
     /// No space, no quota, or a file size limit.
-    #[error("no space in {} for {bytes} bytes", directory.display())]
+    #[error("no space left in {}, {bytes} bytes are needed", directory.display())]
     DiskFull {
         /// Directory that had no room.
         directory: PathBuf,

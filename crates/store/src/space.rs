@@ -93,7 +93,11 @@ mod tests {
         let (_directory, store) = store();
         drop(put_segment(&store, 1, b"data", b"index"));
         let error = store.make_room(1 << 60).unwrap_err();
-        let said = format!("no space in {} for {} bytes", store.root().display(), 1_u64 << 60);
+        let said = format!(
+            "no space left in {}, {} bytes are needed",
+            store.root().display(),
+            1_u64 << 60
+        );
         assert_eq!(error.to_string(), said);
         assert!(store.segment(&key(1)).unwrap().is_none(), "what nobody uses has made room");
     }
