@@ -21,7 +21,7 @@ fn provide((name, version): (&str, &str), install: bool) -> Result<PathBuf, Stri
     if works(name, &["--version"]) {
         return Ok(name.into());
     }
-    let root = home()?.join("orlop-tools");
+    let root = home()?.join("tools");
     let at = root.join("bin").join(name);
     if works(&at.to_string_lossy(), &["--version"]) {
         return Ok(at);
@@ -35,9 +35,8 @@ fn provide((name, version): (&str, &str), install: bool) -> Result<PathBuf, Stri
     run(&mut command).map(|()| at).map_err(|_| format!("{name} cannot be installed"))
 }
 
-/// Where cargo keeps what it installs.
+/// Where tools that were built for the checks are kept.
 fn home() -> Result<PathBuf, String> {
-    let set = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    set.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
-        .ok_or_else(|| "neither CARGO_HOME nor HOME is set".to_owned())
+    let own = directories::BaseDirs::new().ok_or("there is no home directory")?;
+    Ok(own.cache_dir().join("orlop"))
 }
