@@ -2,7 +2,7 @@
 
 use crate::world::bare_site;
 use orlop_kit::site::end;
-use orlop_kit::{Site, until_true};
+use orlop_kit::{Site, tools, until_true};
 use rustix::process::Signal;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
@@ -75,7 +75,7 @@ fn a_stale_socket_is_replaced() {
 fn a_socket_that_another_user_serves_is_refused() {
     let site = bare_site();
     if site.person() == orlop_kit::Person::own() {
-        return orlop_kit::tools::skip("only root can serve for another user");
+        return tools::skip("only root can serve for another user");
     }
     start(&site);
     site.stop();
@@ -117,4 +117,24 @@ fn two_caches_have_two_daemons() {
     let other = site.home().join("other-cache");
     site.run(["cache", "list"]).env("ORLOP_CACHEDIR", &other).outcome().success();
     assert_eq!(site.daemons().len(), 2);
+}
+
+#[test]
+fn a_socket_that_the_service_manager_holds_starts_the_daemon_and_outlives_it() {
+    let Some([activate]) = tools::all(["systemd-socket-activate"]) else { return };
+    let site = bare_site();
+    site.orlop(["status"]).success(); // makes the socket's directory
+    let (at, daemon) = (socket(&site), site.programs().orlopd.clone());
+    let words = ["-l".as_ref(), at.as_os_str(), daemon.as_os_str()];
+    let manager = site.program(&activate, words).start();
+    until_true("the manager listens", || at.exists());
+
+    site.orlop(["cache", "list"]).success();
+
+    let status = site.orlop(["status"]).success();
+    assert!(status.stdout.contains("started by systemd"), "{}", status.report());
+    assert_eq!(site.daemons(), [manager.pid()], "the manager became the daemon");
+    site.orlop(["daemon", "stop"]).success();
+    until_true("the daemon ends", || site.daemons().is_empty());
+    assert!(at.exists(), "the socket is the manager's to remove");
 }
