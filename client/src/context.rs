@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use orlop_config::env::{self, Environment};
+use orlop_config::paths::CachePlace;
 use orlop_config::{Face, Paths};
 use orlop_credentials::programs::Surroundings;
 use orlop_proto::v1;
@@ -110,7 +111,23 @@ impl Context {
 
     fn find_socket(&mut self) -> Option<PathBuf> {
         let cache = self.paths.cache().ok()?;
-        match self.paths.socket(&cache).prepare(self.paths.uid()) {
+        self.prepared(&cache, "Using a daemon for this command alone")
+    }
+
+    /// The directory of sockets, of this user alone: it needs no cache.
+    pub(crate) fn socket_directory(&mut self) -> Option<PathBuf> {
+        let socket = match self.paths.cache() {
+            Ok(_) => self.socket()?,
+            Err(_) => {
+                let nowhere = CachePlace { path: PathBuf::new(), is_default: true };
+                self.prepared(&nowhere, "No directory for sockets")?
+            }
+        };
+        socket.parent().map(Path::to_owned)
+    }
+
+    fn prepared(&mut self, cache: &CachePlace, otherwise: &str) -> Option<PathBuf> {
+        match self.paths.socket(cache).prepare(self.paths.uid()) {
             Ok(found) => {
                 for warning in &found.warnings {
                     self.output.warning(warning);
@@ -119,7 +136,7 @@ impl Context {
             }
             Err(none) => {
                 let why = none.reasons.join("; ");
-                self.output.warning(&format!("Using a daemon for this command alone: {why}"));
+                self.output.warning(&format!("{otherwise}: {why}"));
                 None
             }
         }

@@ -38,7 +38,7 @@ pub(crate) const fn words(kind: Kind) -> Words {
             ("the transfer broke off", "the same command goes on where this one stopped")
         }
         Kind::TlsRefused => (
-            "the server's certificate is refused",
+            "",
             "put the registry's CA into ~/.config/containers/certs.d/HOST/ca.crt, or check this \
              machine's clock",
         ),

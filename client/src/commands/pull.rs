@@ -71,7 +71,8 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
         _ => "While making image from oci registry",
     };
     let host = access::host_of(&text);
-    let outcome = pull(options, &text, &destination, context);
+    let platform = platform(options)?;
+    let outcome = pull(options, &text, platform, &destination, context);
     outcome.map_err(|failure| failure.about_host(&host).within(within))?;
     Ok(0)
 }
@@ -79,10 +80,11 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
 fn pull(
     options: &Options,
     uri: &str,
+    platform: Option<v1::Platform>,
     destination: &Destination,
     context: &mut Context,
 ) -> Result<(), Failure> {
-    let request = request(options, uri, context)?;
+    let request = request(options, uri, platform, context)?;
     if options.is_on("disable-cache") {
         context.without_cache();
     }
@@ -127,13 +129,13 @@ pub(crate) fn uri_failure(error: &UriError) -> Failure {
 /// The request of a pull with this command's flags.
 ///
 /// # Errors
-/// As [`access::access`]; USAGE of a platform that cannot be.
+/// As [`access::access`].
 pub(crate) fn request(
     options: &Options,
     uri: &str,
+    platform: Option<v1::Platform>,
     context: &mut Context,
 ) -> Result<PullRequest, Failure> {
-    let platform = platform(options)?;
     let access = access::access(options, context)?;
     Ok(PullRequest {
         context: Some(context.sent()),

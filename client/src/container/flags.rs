@@ -69,19 +69,24 @@ pub(crate) const PROCESS: &[Flag] = &[
     Flag::switch("no-eval", "take values and arguments literally").keys(&["NO_EVAL"]),
     Flag::switch("no-umask", "mode mask 0022 inside").keys(&["NO_UMASK"]),
     Flag::switch("pid", "own process numbers").short('p').keys(&["PID", "UNSHARE_PID"]),
-    Flag::switch("no-pid", "").keys(&["NO_PID"]),
+    Flag::switch("no-pid", "process numbers of the host, whatever else is asked").keys(&["NO_PID"]),
     Flag::switch("no-init", "no process that reaps for the payload").keys(&["NOSHIMINIT"]),
     Flag::switch("ipc", "own IPC").short('i').keys(&["IPC", "UNSHARE_IPC"]),
     Flag::switch("uts", "own host name").keys(&["UTS", "UNSHARE_UTS"]),
-    Flag::switch("userns", "").short('u').keys(&["USERNS", "UNSHARE_USERNS"]).no_effect(),
+    Flag::switch("userns", "own user namespace; always so")
+        .short('u')
+        .keys(&["USERNS", "UNSHARE_USERNS"])
+        .no_effect(),
     Flag::switch("net", "own network; needs --network none")
         .short('n')
         .keys(&["NET", "UNSHARE_NET"]),
     Flag::text("network", "none", "which network").keys(&["NETWORK"]),
     Flag::text("hostname", "NAME", "host name inside").keys(&["HOSTNAME"]),
     Flag::switch("fakeroot", "be root inside").short('f').keys(&["FAKEROOT"]),
-    Flag::switch("no-privs", "").keys(&["NO_PRIVS"]).no_effect(),
-    Flag::switch("sharens", "").keys(&["SHARENS"]).no_effect(),
+    Flag::switch("no-privs", "no privileges inside; always so").keys(&["NO_PRIVS"]).no_effect(),
+    Flag::switch("sharens", "accepted; the mount is shared without it")
+        .keys(&["SHARENS"])
+        .no_effect(),
     Flag::switch("no-nv", "").keys(&["NV_OFF", "NO_NV"]).hidden().no_effect(),
     Flag::switch("no-rocm", "").keys(&["ROCM_OFF", "NO_ROCM"]).hidden().no_effect(),
     Flag::text("tmpdir", "PATH", "").keys(&["TMPDIR"]).hidden().no_effect(),

@@ -67,7 +67,7 @@ fn reference(text: &str, options: &Options, context: &mut Context) -> Result<Ima
     if options.is_on("disable-cache") {
         context.without_cache();
     }
-    let pulled = pull::request(options, text, context)
+    let pulled = pull::request(options, text, None, context)
         .and_then(|request| pulling::pull(&request, context))
         .map_err(|failure| {
             failure.about_host(&crate::access::host_of(text)).within(within.clone())
@@ -114,8 +114,7 @@ fn of_file(file: File) -> Result<Image, orlop_sif::Error> {
 
 /// Joins or starts the image's mount holder.
 fn hold(image: &Image, wanted: &Wanted, context: &mut Context) -> Result<Holder, Failure> {
-    let socket = context.socket();
-    let directory = socket.as_deref().and_then(Path::parent).ok_or_else(|| {
+    let directory = context.socket_directory().ok_or_else(|| {
         Failure::new(Kind::ContainerFailed, "there is no directory for the mount holder's socket")
             .hint("set XDG_RUNTIME_DIR to a directory of yours with mode 0700")
     })?;
@@ -123,7 +122,7 @@ fn hold(image: &Image, wanted: &Wanted, context: &mut Context) -> Result<Holder,
     if wanted.fakeroot {
         (mapping.inside_uid, mapping.inside_gid) = (0, 0);
     }
-    let mut holders = holder::Options::new(directory, mapping);
+    let mut holders = holder::Options::new(&directory, mapping);
     holders.unpack_into = context.cache();
     let cgroup = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let variable = |name: &str| context.environment.raw(name)?.to_str();
