@@ -96,7 +96,9 @@ fn push(
     let file = File::open(path)
         .map_err(|cause| Failure::file("open", path, &cause).within("could not open image"))?;
     check_sif(&file, path)?;
-    let (digest, size) = digest(&file).map_err(|cause| Failure::file("read", path, &cause))?;
+    let read = |cause: io::Error| Failure::file("read", path, &cause);
+    let state = state(&file).map_err(read)?;
+    let (digest, size) = digest(&file).map_err(read)?;
     let title = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let begin = PushBegin {
         context: Some(context.sent()),
@@ -107,23 +109,19 @@ fn push(
         title,
         annotations: annotations(options)?.into_iter().collect(),
     };
-    match send(&begin, &file, path, context) {
+    let image = Image { file, path, state };
+    match send(&begin, &image, context) {
         // The daemon died under this push: another goes on with what the registry does not have.
         Err(failure) if failure.is_lost_daemon() => {
             context.hang_up();
-            send(&begin, &file, path, context).map_err(|failure| context.lost(failure))
+            send(&begin, &image, context).map_err(|failure| context.lost(failure))
         }
         outcome => outcome,
     }
 }
 
 /// Has the daemon send the file, of which it gets what it asks for.
-fn send(
-    begin: &PushBegin,
-    file: &File,
-    path: &Path,
-    context: &mut Context,
-) -> Result<PushDone, Failure> {
+fn send(begin: &PushBegin, image: &Image<'_>, context: &mut Context) -> Result<PushDone, Failure> {
     let size = begin.size;
     let (daemon, output) = context.daemon_and_output()?;
     daemon.run(async |channel| {
@@ -150,8 +148,7 @@ fn send(
                 room = parts.reserve(), if is_sending => {
                     // A call that has ended says why in its status.
                     let (Ok(room), Some(offset)) = (room, next) else { next = None; continue };
-                    let piece = piece(file, offset, size)
-                        .map_err(|cause| Failure::file("read", path, &cause))?;
+                    let piece = image.piece(offset, size)?;
                     next = Some(offset + piece.len() as u64);
                     let chunk = PushChunk { offset, data: piece };
                     room.send(PushRequest { part: Some(push_request::Part::Chunk(chunk)) });
@@ -162,10 +159,35 @@ fn send(
     })
 }
 
-fn piece(file: &File, offset: u64, size: u64) -> io::Result<Vec<u8>> {
-    let mut piece = vec![0; usize::try_from(size - offset).unwrap_or(PIECE).min(PIECE)];
-    file.read_exact_at(&mut piece, offset)?;
-    Ok(piece)
+/// Size, and when content and entry last changed.
+type State = (u64, i64, i64, i64, i64);
+
+fn state(file: &File) -> io::Result<State> {
+    use std::os::unix::fs::MetadataExt as _;
+    let now = file.metadata()?;
+    Ok((now.len(), now.mtime(), now.mtime_nsec(), now.ctime(), now.ctime_nsec()))
+}
+
+/// The file that is pushed, as it was when it was hashed.
+struct Image<'a> {
+    file: File,
+    path: &'a Path,
+    state: State,
+}
+
+impl Image<'_> {
+    /// The piece at an offset of a file of `size` bytes; a failure once the file has changed, since
+    /// its bytes would not be those of the digest (row R132).
+    fn piece(&self, offset: u64, size: u64) -> Result<Vec<u8>, Failure> {
+        let mut piece = vec![0; usize::try_from(size - offset).unwrap_or(PIECE).min(PIECE)];
+        let read = self.file.read_exact_at(&mut piece, offset);
+        if !state(&self.file).is_ok_and(|now| now == self.state) {
+            let message = format!("{} changed while it was read", self.path.display());
+            return Err(Failure::new(Kind::FileFailed, message).hint("push it again"));
+        }
+        read.map_err(|cause| Failure::file("read", self.path, &cause))?;
+        Ok(piece)
+    }
 }
 
 fn check_sif(file: &File, path: &Path) -> Result<(), Failure> {
@@ -227,5 +249,18 @@ mod tests {
         assert_eq!(refused.text(), "Unsupported transport type: docker");
         assert_eq!(refused.hints(), ["a SIF is pushed as it is: use oras://h/x:1"]);
         assert_eq!(check_uri("h/x").unwrap_err().text(), "bad uri h/x");
+    }
+
+    #[test]
+    fn r132_a_file_that_changes_while_it_is_sent_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sif");
+        std::fs::write(&path, b"bytes").unwrap();
+        let file = File::open(&path).unwrap();
+        let image = Image { state: state(&file).unwrap(), file, path: &path };
+        assert_eq!(image.piece(1, 5).unwrap(), b"ytes");
+        std::fs::write(&path, b"byte").unwrap();
+        let refused = image.piece(0, 5).unwrap_err();
+        assert_eq!(refused.text(), format!("{} changed while it was read", path.display()));
     }
 }
