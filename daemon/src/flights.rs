@@ -18,6 +18,9 @@ use tokio::sync::watch;
 use crate::failure::Failure;
 use crate::tasks::Tasks;
 
+/// How often a caller joins or flies what failed under another's rights.
+pub(crate) const FLIGHTS: u32 = 3;
+
 type Landing<T> = BoxFuture<'static, Result<T, Failure>>;
 
 /// What is known of work under way.

@@ -16,6 +16,7 @@ use orlop_registry::{Fetched, Resolved, Sources};
 use crate::clock;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
+use crate::flights::FLIGHTS;
 
 /// A manifest that was chosen and verified.
 #[derive(Clone, Debug)]
@@ -103,7 +104,10 @@ async fn top_document(
         return Ok(document.clone());
     }
     let (shared, wanted) = (sources.clone(), resolved.clone());
-    let fetch = async move { Ok(shared.fetch_top(&wanted).await?) };
+    let fetch = move || {
+        let (shared, wanted) = (shared.clone(), wanted.clone());
+        async move { Ok(shared.fetch_top(&wanted).await?) }
+    };
     let mut fetched = document(daemon, &resolved.digest, fetch).await?;
     // One from the cache has lost its header: what HEAD said counts.
     if fetched.content_type.is_none() {
@@ -113,27 +117,39 @@ async fn top_document(
 }
 
 /// A document from the cache, or from a source: once for all who want it at the same time. Whoever
-/// comes here has asked for the image's top document with credentials of its own.
-async fn document(
+/// comes here has asked for the image's top document with credentials of its own; what fails by
+/// the credentials or the proxy of the one who fetches is fetched anew by the others.
+async fn document<F>(
     daemon: &Daemon,
     digest: &Digest,
-    fetch: impl Future<Output = Result<Fetched, Failure>> + Send + 'static,
-) -> Result<Fetched, Failure> {
+    fetch: impl Fn() -> F,
+) -> Result<Fetched, Failure>
+where
+    F: Future<Output = Result<Fetched, Failure>> + Send + 'static,
+{
     if let Some(bytes) = kept(daemon, digest).await? {
         return Ok(Fetched { bytes, digest: digest.clone(), content_type: None });
     }
-    let (shared, key) = (daemon.clone(), digest.to_string());
-    let (what, wanted) = (key.clone(), digest.clone());
-    let flight = daemon.documents.join(&key, what, 0, move |_| async move {
-        // It may have landed between the look and the start.
-        if let Some(bytes) = kept(&shared, &wanted).await? {
-            return Ok(Fetched { bytes, digest: wanted, content_type: None });
+    let key = digest.to_string();
+    let mut tries = 1;
+    loop {
+        let (shared, wanted, fetch) = (daemon.clone(), digest.clone(), fetch());
+        let flight = daemon.documents.join(&key, key.clone(), 0, move |_| async move {
+            // It may have landed between the look and the start.
+            if let Some(bytes) = kept(&shared, &wanted).await? {
+                return Ok(Fetched { bytes, digest: wanted, content_type: None });
+            }
+            let fetched = fetch.await?;
+            keep(&shared, &fetched.digest, &fetched.bytes).await?;
+            Ok(fetched)
+        });
+        match flight.landed().await {
+            Err(failure) if !flight.is_own() && failure.is_of_caller() && tries < FLIGHTS => {
+                tries += 1;
+            }
+            landed => return landed,
         }
-        let fetched = fetch.await?;
-        keep(&shared, &fetched.digest, &fetched.bytes).await?;
-        Ok(fetched)
-    });
-    flight.landed().await
+    }
 }
 
 /// The entry that fits; where entries name no platform, configs are looked into.
@@ -179,9 +195,12 @@ async fn document_of(
 ) -> Result<Bytes, Failure> {
     let (sources, wanted, digest) =
         (sources.clone(), descriptor.clone(), descriptor.digest.clone());
-    let fetch = async move {
-        let bytes = sources.fetch_manifest(&wanted).await?;
-        Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
+    let fetch = move || {
+        let (sources, wanted) = (sources.clone(), wanted.clone());
+        async move {
+            let bytes = sources.fetch_manifest(&wanted).await?;
+            Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
+        }
     };
     Ok(document(daemon, &digest, fetch).await?.bytes)
 }
@@ -196,9 +215,12 @@ pub(crate) async fn config_bytes(
     manifest: &Manifest,
 ) -> Result<Bytes, Failure> {
     let (sources, wanted) = (sources.clone(), manifest.config.clone());
-    let fetch = async move {
-        let bytes = sources.fetch_config(&wanted).await?;
-        Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
+    let fetch = move || {
+        let (sources, wanted) = (sources.clone(), wanted.clone());
+        async move {
+            let bytes = sources.fetch_config(&wanted).await?;
+            Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
+        }
     };
     Ok(document(daemon, &manifest.config.digest, fetch).await?.bytes)
 }

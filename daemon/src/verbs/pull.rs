@@ -21,7 +21,7 @@ use super::documents::{self, Chosen};
 use crate::caller::{Asking, Caller};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
-use crate::flights::Joined;
+use crate::flights::{FLIGHTS, Joined};
 
 /// How often callers are told of bytes.
 const TELL: Duration = Duration::from_millis(100);
@@ -342,9 +342,6 @@ fn fly(
         convert::segment(shared, sources, layer, facts).await
     })
 }
-
-/// How often a caller flies itself what failed under another's rights.
-const FLIGHTS: u32 = 3;
 
 /// Joins flights and waits for them. Where one failed that another caller had started, with its
 /// credentials and its proxy, it is flown once more: one caller's lack is no other's.
