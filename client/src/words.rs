@@ -80,7 +80,7 @@ pub(crate) const fn words(kind: Kind) -> Words {
         Kind::SourceBlocked => ("blocked by registries.conf", "ask who administers that file"),
         Kind::ProxyFailed => ("the proxy", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"),
         Kind::CredentialFileInvalid => ("", "repair the file or move it away; it was not changed"),
-        Kind::SettingsInvalid => ("", "repair the setting"),
+        Kind::SettingsInvalid => ("", "correct the option, variable or file that says so"),
         Kind::HelperFailed => {
             ("credential helper", "check that the helper works, or remove it from the file")
         }

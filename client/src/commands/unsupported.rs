@@ -14,6 +14,7 @@ pub(crate) fn refusal(command: &str, second: &str) -> Option<Failure> {
         "oci" => "use podman or runc for OCI bundles",
         "plugin" | "capability" | "checkpoint" => "there is no replacement",
         "config" => "use --fakeroot, which needs no configuration, or ask the administrator",
+        "completion" => "there is no replacement yet",
         "search" | "delete" | "tag" => "use skopeo or oras",
         "build" => "use `pull` to make a SIF of an image",
         "instance" => "start the program with `exec` or `run` in the background",
