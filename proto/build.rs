@@ -19,10 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_client(cfg!(feature = "client"))
         .build_server(cfg!(feature = "server"))
         .build_transport(false)
-        .skip_debug([
-            ".orlop.v1.Secret",
-            ".orlop.v1.Variable",
-        ])
+        .skip_debug([".orlop.v1.Secret", ".orlop.v1.Variable"])
         .compile_fds(descriptors)?;
     Ok(())
 }
