@@ -171,7 +171,16 @@ impl Pulled {
             return Err(Failure::cancelled(signal));
         }
         written?;
-        destination.publish(draft)
+        // The long part of publishing, while it can still be called off.
+        let synced = draft.file().sync_data();
+        synced.map_err(|cause| Failure::file("write", destination.path(), &cause))?;
+        if let Some(signal) = signal.raised() {
+            return Err(Failure::cancelled(signal));
+        }
+        destination.publish(draft)?;
+        // One that came since is too late: it is read here, so that it ends nothing.
+        let _ = signal.raised();
+        Ok(())
     }
 
     /// Bytes of the SIF.
