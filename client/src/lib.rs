@@ -1,7 +1,7 @@
 //! `orlop`: the light client.
 //!
-//! Parses a command line ([`invocation`], [`options`]), asks the daemon ([`connection`]) and writes
-//! words ([`output`], [`words`]). Output files and containers are the client's own; HTTP and the
+//! Parses a command line (`invocation`, `options`), asks the daemon (`connection`) and writes
+//! words (`output`, `words`). Output files and containers are the client's own; HTTP and the
 //! cache are the daemon's.
 //!
 //! Not here: the daemon (`orlop-daemon`); namespaces and mounts (`orlop-runtime`).

@@ -1,8 +1,8 @@
 //! `orlopd`: the daemon of one user, node and cache.
 //!
 //! Owns the default credential files, registry connections, the cache, downloads and conversions.
-//! Request message -> verb -> reply message: [`services`] hold no logic, [`verbs`] do the work,
-//! [`flights`] let callers share it, [`tasks`] is the one place that starts anything.
+//! Request message -> verb -> reply message: `services` hold no logic, `verbs` do the work,
+//! `flights` let callers share it, `tasks` is the one place that starts anything.
 //!
 //! Not here: HTTP (`orlop-registry`), converting (`orlop-image`), the cache's files
 //! (`orlop-store`), containers and output files (the client's).

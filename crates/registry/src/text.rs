@@ -2,7 +2,7 @@
 //!
 //! Control characters (C0, DEL, C1), line and paragraph separators and bidirectional controls
 //! become escapes; invalid UTF-8 becomes U+FFFD. Rule: `reliability.md` R144 and §10.12. Not here:
-//! which text is worth showing ([`crate::message`]).
+//! which text is worth showing (`crate::message`).
 
 use std::fmt::Write as _;
 

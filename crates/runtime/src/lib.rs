@@ -1,6 +1,6 @@
 //! Running: namespaces, mounts, the environment inside, and the payload in place.
 //!
-//! A container is wanted ([`Wanted`], a value), planned ([`plan`](mod@plan), pure) and entered (the only part
+//! A container is wanted ([`Wanted`], a value), planned (`plan`, pure) and entered (the only part
 //! with system calls). The payload takes the caller's place: same process, terminal, cgroup, exit
 //! status. Everything here expects a process with one thread.
 //!

@@ -2,7 +2,7 @@
 //!
 //! Names, and variables with `singularity` in them, are an interchange format. A runtime that
 //! meets exactly these texts may do what they say without a shell.
-//! Not here: scripts made from the image's config ([`super`]).
+//! Not here: scripts made from the image's config (`super`).
 
 /// `startscript`: an image from a registry starts nothing.
 pub const STARTSCRIPT: &str = "#!/bin/sh\n";
