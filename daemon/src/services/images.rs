@@ -69,6 +69,26 @@ fn platform(sent: Option<v1::Platform>, reference: &Reference) -> Platform {
     }
 }
 
+impl Images {
+    /// Finds the manifest that a caller's reference means now.
+    async fn look_up(
+        &self,
+        context: Option<v1::Context>,
+        access: Option<v1::Access>,
+        uri: &str,
+        sent: Option<v1::Platform>,
+    ) -> Result<(Reference, pull::Asked, documents::Chosen), Failure> {
+        let caller = Caller::of(context)?;
+        let (reference, is_oras) = reference(uri)?;
+        let platform = platform(sent, &reference);
+        let access = access.unwrap_or_default();
+        let asked = pull::ask(&self.0, &caller, &reference, access, !is_oras).await?;
+        let chosen =
+            documents::choose_manifest(&self.0, &asked.sources, &reference, &platform).await?;
+        Ok((reference, asked, chosen))
+    }
+}
+
 #[tonic::async_trait]
 impl Service for Images {
     type PullStream = Events<PullEvent>;
@@ -79,14 +99,8 @@ impl Service for Images {
         request: Request<ResolveRequest>,
     ) -> Result<Response<ResolveReply>, Status> {
         let _call = self.0.life.call();
-        let request = request.into_inner();
-        let caller = Caller::of(request.context)?;
-        let (reference, is_oras) = reference(&request.uri)?;
-        let platform = platform(request.platform, &reference);
-        let access = request.access.unwrap_or_default();
-        let asked = pull::ask(&self.0, &caller, &reference, access, !is_oras).await?;
-        let chosen =
-            documents::choose_manifest(&self.0, &asked.sources, &reference, &platform).await?;
+        let ResolveRequest { context, access, uri, platform } = request.into_inner();
+        let (reference, _, chosen) = self.look_up(context, access, &uri, platform).await?;
         Ok(Response::new(ResolveReply {
             reference: reference.canonical(),
             digest: chosen.top.to_string(),
@@ -187,14 +201,8 @@ impl Service for Images {
         request: Request<InspectRequest>,
     ) -> Result<Response<InspectReply>, Status> {
         let _call = self.0.life.call();
-        let request = request.into_inner();
-        let caller = Caller::of(request.context)?;
-        let (reference, is_oras) = reference(&request.uri)?;
-        let platform = platform(request.platform, &reference);
-        let access = request.access.unwrap_or_default();
-        let asked = pull::ask(&self.0, &caller, &reference, access, !is_oras).await?;
-        let chosen =
-            documents::choose_manifest(&self.0, &asked.sources, &reference, &platform).await?;
+        let InspectRequest { context, access, uri, platform } = request.into_inner();
+        let (reference, asked, chosen) = self.look_up(context, access, &uri, platform).await?;
         let config = documents::config_bytes(&self.0, &asked.sources, &chosen.manifest).await?;
         Ok(Response::new(InspectReply {
             reference: reference.canonical(),
