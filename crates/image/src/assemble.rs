@@ -65,7 +65,10 @@ pub fn assemble(
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
     let helpers = threads.min(portions.len()).saturating_sub(1);
-    let mut was_stopped = false;
+    let mut was_stopped = stop();
+    if was_stopped {
+        return Err(Error::Stopped);
+    }
     side_by_side(helpers, &|| work.run(out, &mut || true), &mut || {
         work.run(out, &mut || {
             progress(work.done.load(Ordering::Relaxed));
