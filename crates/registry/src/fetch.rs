@@ -16,11 +16,12 @@ use reqwest::Method;
 use reqwest::header::{self, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::answer::{Answer, Body, length};
+use crate::attempts::Attempts;
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::Error;
 use crate::range::ContentRange;
 use crate::repository::{Repository, refuse_encoding};
-use crate::request::{Answer, Attempts, Body, length};
 use crate::sources::Sources;
 
 /// How far a blob is there already.

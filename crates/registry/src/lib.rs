@@ -13,12 +13,17 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod address;
+mod answer;
+mod attempts;
 mod challenge;
 mod clock;
 mod connect;
+mod contact;
 mod endpoint;
 mod error;
+mod explain;
 mod fetch;
+mod grant;
 mod limits;
 mod login;
 mod message;

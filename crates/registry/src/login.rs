@@ -14,10 +14,11 @@ use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
 use crate::challenge::{self, Method as Met};
+use crate::contact::Contact;
 use crate::endpoint::Scheme;
 use crate::error::{Error, Wanted};
 use crate::repository::{Access, Repository};
-use crate::request::{self, Ask, Contact};
+use crate::request::Ask;
 use crate::session::Session;
 use crate::token::{self, Asked, Granted};
 
@@ -129,7 +130,7 @@ impl Repository {
             self.open(contact, &header).await?;
             return Ok((Proof::Verified, None));
         }
-        let realm = request::check_realm(bearer.realm, contact)?;
+        let realm = crate::grant::check_realm(bearer.realm, contact)?;
         let scopes = token::scopes(None, self.path(), Access::Pull);
         let service = bearer.service;
         let asked = Asked { service, scopes: &scopes, wants_refresh: true };
@@ -181,7 +182,7 @@ async fn refused_to(repository: &Repository, contact: &Contact) -> Error {
     Error::Refused {
         endpoint: contact.endpoint.clone(),
         status: 401,
-        who: request::who(known.as_ref()),
+        who: crate::explain::who(known.as_ref()),
         message: String::new(),
     }
 }

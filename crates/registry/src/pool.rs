@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::connect::{self, ClientKey};
+use crate::contact::{Contact, ContactKey};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::limits::Limits;
-use crate::request::{Contact, ContactKey};
 use crate::surroundings::Roots;
 use crate::tls::{self, HostCertificates};
 use crate::token::{Token, TokenKey};

@@ -15,12 +15,15 @@ use orlop_oci::{Descriptor, Digest, Host, MediaType, Reference};
 use reqwest::Method;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::answer::length;
+use crate::attempts::Attempts;
+use crate::contact::ContactKey;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Wanted};
 use crate::limits::Limits;
 use crate::login::Target;
 use crate::notice::Notice;
-use crate::request::{Ask, Attempts, ContactKey, length};
+use crate::request::Ask;
 use crate::session::Session;
 use crate::sources::Source;
 use crate::text;

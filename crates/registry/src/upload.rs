@@ -19,13 +19,14 @@ use reqwest::{Method, RequestBuilder, Response};
 use tokio::time::error::Elapsed;
 use url::Url;
 
+use crate::answer::{Answer, length};
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error, Wanted};
 use crate::limits::Limits;
 use crate::pool::locked;
 use crate::redirect::{self, NoHop};
 use crate::repository::{Repository, named_digest};
-use crate::request::{Answer, Ask, length};
+use crate::request::Ask;
 
 /// The bytes to upload, which can be read more than once.
 pub trait Content: Send + Sync {
