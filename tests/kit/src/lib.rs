@@ -20,7 +20,7 @@ pub use image::{Artifact, Built, Compression, Entry, Image, Index, Layer, Names,
 pub use person::Person;
 pub use real::RealRegistry;
 pub use registry::route::{any, blob, blobs, config, head, layer, manifest, ping, token, upload};
-pub use registry::{Answer, Auth, Blob, Gate, Registry, Request, Route, Upload};
+pub use registry::{Answer, Auth, Blob, Gate, Piece, Registry, Request, Route, Step, Upload};
 pub use site::{Outcome, Programs, Site};
-pub use tls::Identity;
+pub use tls::{Flaw, Identity};
 pub use until::{Seen, until, until_true};

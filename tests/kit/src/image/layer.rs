@@ -171,6 +171,7 @@ pub struct Layer {
     names: Names,
     compression: Compression,
     raw: Option<Vec<u8>>,
+    stored: Option<Vec<u8>>,
 }
 
 impl Layer {
@@ -220,6 +221,20 @@ impl Layer {
         self
     }
 
+    /// Stores it as these bytes, whatever the compression that its media type names would give.
+    /// Its `diff_id` stays that of its tar.
+    #[must_use]
+    pub fn stored(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stored = Some(bytes.into());
+        self
+    }
+
+    /// What the compression makes of the tar.
+    #[must_use]
+    pub fn packed(&self) -> Vec<u8> {
+        pack(self.tar(), self.compression)
+    }
+
     /// The tar, not compressed.
     #[must_use]
     pub fn tar(&self) -> Vec<u8> {
@@ -229,7 +244,8 @@ impl Layer {
     pub(super) fn built(&self) -> BuiltLayer {
         let tar = self.tar();
         let diff_id = Digest::of(&tar);
-        BuiltLayer { diff_id, bytes: pack(tar, self.compression), compression: self.compression }
+        let bytes = self.stored.clone().unwrap_or_else(|| pack(tar, self.compression));
+        BuiltLayer { diff_id, bytes, compression: self.compression }
     }
 }
 

@@ -4,10 +4,12 @@
 //! and the last one repeats. Not here: which route ([`super::route`]), the bytes on the wire
 //! ([`super::wire`]).
 
+use super::http2::Step;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a scripted route answers.
 #[derive(Clone, Debug)]
@@ -36,10 +38,33 @@ pub enum Answer {
     Body(Vec<u8>),
     /// A `200` with the whole body where a part was asked for.
     IgnoreRange,
+    /// A `206` with this `Content-Range`, or none where it is empty, and the bytes asked for.
+    Range(String),
+    /// A part of at most so many of the bytes asked for, and headers that agree with it.
+    Less(u64),
+    /// The correct headers and so many bytes of the body, then one byte each time this has passed.
+    Drip(u64, Duration),
+    /// These headers in addition to those of the other answer.
+    Also(Vec<(&'static str, String)>, Box<Answer>),
+    /// These pieces instead of an answer, then the end of the connection.
+    Play(Vec<Piece>),
+    /// These steps, by a registry that speaks HTTP/2; the connection goes on after them.
+    Steps(Vec<Step>),
     /// These bytes instead of an answer, then the end of the connection.
     Raw(Vec<u8>),
     /// The end of the connection without an answer.
     Close,
+}
+
+/// A piece of an answer that is made of bytes and of time.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// These bytes so often, or until the client goes away.
+    Times(u64, Vec<u8>),
+    /// These bytes one by one, each after this time.
+    Slowly(Vec<u8>, Duration),
 }
 
 /// Bytes of a blob: in memory, or in a file for large ones.
@@ -91,6 +116,14 @@ impl Blob {
                 Ok(Box::new(file))
             }
         }
+    }
+}
+
+impl Answer {
+    /// [`Answer::Also`] with one header.
+    #[must_use]
+    pub fn with(self, name: &'static str, value: impl Into<String>) -> Self {
+        Self::Also(vec![(name, value.into())], Box::new(self))
     }
 }
 

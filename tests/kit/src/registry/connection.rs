@@ -3,11 +3,13 @@
 //! A thread for each; order of work: log, gate, script, access, answer. Not here: the correct
 //! answers ([`super::serve`]).
 
-use super::answer::{Answer, Blob, Reply};
+use super::answer::{Answer, Blob, Piece, Reply};
+use super::http2::Connection;
 use super::route::Asked;
 use super::wire::{self, Incoming};
 use super::{Request, Shared};
 use crate::digest::Digest;
+use crate::tls::Identity;
 use rustls::{ServerConnection, StreamOwned};
 use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -56,7 +58,9 @@ fn converse(shared: &Shared, at: usize, stream: TcpStream) -> io::Result<()> {
     }
     let greets_tls = first == [0x16];
     let identity = shared.identity.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let (wire, scheme): (Box<dyn Both>, _) = match (identity, greets_tls) {
+    let is_http2 = identity.as_ref().is_some_and(Identity::is_http2);
+    let (mut wire, scheme): (Box<dyn Both>, _) = match (identity, greets_tls) {
+        (Some(identity), true) if identity.is_old() => return greet_old(&stream),
         (Some(identity), true) => {
             let session = ServerConnection::new(identity.server()).map_err(io::Error::other)?;
             (Box::new(StreamOwned::new(session, stream)), "https")
@@ -75,6 +79,9 @@ fn converse(shared: &Shared, at: usize, stream: TcpStream) -> io::Result<()> {
         }
     };
     let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
+    if is_http2 {
+        return converse_by_frames(shared, number, wire.as_mut(), scheme);
+    }
     let mut wire = BufReader::new(wire);
     while let Some(mut request) = wire::read_request(&mut wire)? {
         // Where the token server is depends on how the client came here.
@@ -86,6 +93,37 @@ fn converse(shared: &Shared, at: usize, stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// The same over HTTP/2.
+fn converse_by_frames(
+    shared: &Shared,
+    number: usize,
+    wire: &mut dyn Both,
+    scheme: &str,
+) -> io::Result<()> {
+    let mut connection = Connection::new(wire)?;
+    while let Some(mut request) = connection.read()? {
+        request.headers.push(("x-kit-scheme".to_owned(), scheme.to_owned()));
+        let (script, reply, _) = looked_up(shared, &request, number);
+        if !connection.send(script, reply)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the greeting of a client and answers as a server of TLS 1.1 does (RFC 4346, 7.4.1.3):
+/// a `ServerHello` with that version, a random that is all zero, no session, and the suite
+/// `TLS_RSA_WITH_AES_128_CBC_SHA`.
+fn greet_old(mut stream: &TcpStream) -> io::Result<()> {
+    let mut head = [0; 5];
+    stream.read_exact(&mut head)?;
+    let length = u64::from(u16::from_be_bytes([head[3], head[4]]));
+    io::copy(&mut stream.take(length), &mut io::sink())?;
+    let hello = [&[2, 0, 0, 38, 3, 2][..], &[0; 32], &[0, 0, 0x2f, 0]].concat();
+    stream.write_all(&[&[22, 3, 2, 0, 42][..], &hello].concat())?;
+    io::copy(&mut stream, &mut io::sink()).map(drop)
+}
+
 /// Answers one request as script and store say.
 fn answer(
     shared: &Shared,
@@ -94,6 +132,16 @@ fn answer(
     to: &mut dyn Both,
     raw: &TcpStream,
 ) -> io::Result<After> {
+    let (script, reply, _) = looked_up(shared, request, connection);
+    let after = send(script, reply, to, raw)?;
+    to.flush()?;
+    let closing = request.header("connection").is_some_and(|word| word == "close");
+    Ok(if closing { After::End } else { after })
+}
+
+/// Notes a request, waits at its gate, and finds the script, the correct answer, and the place in
+/// the log.
+fn looked_up(shared: &Shared, request: &Incoming, connection: usize) -> (Answer, Reply, usize) {
     let asked = Asked::read(request.path());
     let at = log(shared, request, connection);
     let (gate, script) = told(shared, request, &asked);
@@ -104,16 +152,13 @@ fn answer(
     reply.head_only = request.method == "HEAD";
     let status = match &script {
         Answer::Status(status) | Answer::With(status, ..) | Answer::Redirect(status, _) => *status,
-        Answer::Raw(_) | Answer::Close => 0,
+        Answer::Raw(_) | Answer::Play(_) | Answer::Close => 0,
         _ => reply.status,
     };
     if let Some(entry) = shared.log().get_mut(at) {
         entry.status = status;
     }
-    let after = send(script, reply, to, raw)?;
-    to.flush()?;
-    let closing = request.header("connection").is_some_and(|word| word == "close");
-    Ok(if closing { After::End } else { after })
+    (script, reply, at)
 }
 
 fn log(shared: &Shared, request: &Incoming, connection: usize) -> usize {
@@ -217,10 +262,84 @@ fn send(script: Answer, mut reply: Reply, to: &mut dyn Both, raw: &TcpStream) ->
             reply.headers.retain(|(name, _)| name != "Content-Range");
             return whole(&reply, to);
         }
+        Answer::Range(range) => {
+            reply.status = 206;
+            reply.headers.retain(|(name, _)| name != "Content-Range");
+            if !range.is_empty() {
+                reply.headers.push(("Content-Range".to_owned(), range));
+            }
+            return whole(&reply, to);
+        }
+        Answer::Less(count) => {
+            let (from, length) = (reply.part.0, reply.part.1.min(count));
+            reply.part = (from, length);
+            let size = reply.body.len();
+            for (_, value) in reply.headers.iter_mut().filter(|(name, _)| name == "Content-Range") {
+                *value = format!("bytes {from}-{}/{size}", (from + length).saturating_sub(1));
+            }
+            return whole(&reply, to);
+        }
+        Answer::Drip(count, every) => {
+            part(&reply, count, to)?;
+            let (from, length) = reply.part;
+            let mut rest = reply.body.reader(from + count)?.take(length.saturating_sub(count));
+            let mut byte = [0];
+            while pause(to, raw, every)? && rest.read(&mut byte)? == 1 {
+                to.write_all(&byte)?;
+            }
+        }
+        Answer::Also(headers, answer) => {
+            let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value));
+            return match *answer {
+                Answer::Status(status) => {
+                    let mut reply = bare(&reply, status);
+                    reply.headers.extend(headers);
+                    whole(&reply, to)
+                }
+                answer => {
+                    reply.headers.extend(headers);
+                    send(answer, reply, to, raw)
+                }
+            };
+        }
+        Answer::Play(pieces) => {
+            for piece in pieces {
+                play(piece, to, raw)?;
+            }
+        }
         Answer::Raw(bytes) => to.write_all(&bytes)?,
-        Answer::Close => {}
+        // Frames are for connections that speak HTTP/2.
+        Answer::Steps(_) | Answer::Close => {}
     }
     Ok(After::End)
+}
+
+fn play(piece: Piece, to: &mut dyn Both, raw: &TcpStream) -> io::Result<()> {
+    match piece {
+        Piece::Bytes(bytes) => to.write_all(&bytes),
+        Piece::Times(count, bytes) => (0..count).try_for_each(|_| to.write_all(&bytes)),
+        Piece::Slowly(bytes, every) => {
+            for byte in bytes {
+                to.write_all(&[byte])?;
+                if !pause(to, raw, every)? {
+                    break;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Lets so much time pass; says whether the client is still there then.
+fn pause(to: &mut dyn Both, raw: &TcpStream, time: Duration) -> io::Result<bool> {
+    to.flush()?;
+    raw.set_read_timeout(Some(time))?;
+    let there = match raw.peek(&mut [0]) {
+        Ok(count) => count > 0,
+        Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+    };
+    raw.set_read_timeout(None)?;
+    Ok(there)
 }
 
 fn bare(reply: &Reply, status: u16) -> Reply {

@@ -8,13 +8,15 @@ mod answer;
 mod auth;
 mod connection;
 mod gate;
+mod http2;
 pub mod route;
 mod serve;
 mod wire;
 
-pub use answer::{Answer, Blob};
+pub use answer::{Answer, Blob, Piece};
 pub use auth::Auth;
 pub use gate::Gate;
+pub use http2::Step;
 pub use route::{Route, Upload};
 
 use crate::digest::Digest;
@@ -89,6 +91,7 @@ impl fmt::Display for Log {
 pub struct Registry {
     shared: Arc<Shared>,
     addresses: u8,
+    name: Option<String>,
     listening: Vec<(SocketAddr, JoinHandle<()>)>,
 }
 
@@ -148,7 +151,7 @@ impl Registry {
     /// An empty registry for everybody, plain HTTP, not started.
     #[must_use]
     pub fn new() -> Self {
-        Self { shared: Arc::default(), addresses: 1, listening: Vec::new() }
+        Self { shared: Arc::default(), addresses: 1, name: None, listening: Vec::new() }
     }
 
     /// Gives it an image under `name:tag`.
@@ -190,6 +193,13 @@ impl Registry {
         self
     }
 
+    /// Is spoken of by this name, as `/etc/hosts` of a network of its own may have it.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
     /// Answers requests of this route so, in order; the last answer repeats.
     #[must_use]
     pub fn answer(self, route: Route, answers: impl IntoIterator<Item = Answer>) -> Self {
@@ -202,6 +212,16 @@ impl Registry {
         let mut inside = self.shared.inside();
         inside.scripts.retain(|(at, _)| *at != route);
         inside.scripts.push((route, answers.into_iter().collect()));
+    }
+
+    /// Does something for which the scripts do not hold, and whose requests are not kept.
+    pub fn undisturbed<T>(&self, work: impl FnOnce() -> T) -> T {
+        let scripts = std::mem::take(&mut self.shared.inside().scripts);
+        let log = self.shared.log().clone();
+        let done = work();
+        self.shared.inside().scripts = scripts;
+        *self.shared.log() = log;
+        done
     }
 
     /// Lets requests of this route wait until the gate is opened.
@@ -235,7 +255,7 @@ impl Registry {
         self
     }
 
-    /// `127.0.0.1:<port>`.
+    /// `127.0.0.1:<port>`, or with the name of [`Registry::named`].
     ///
     /// # Panics
     /// When the registry was not started.
@@ -247,7 +267,11 @@ impl Registry {
     /// All `address:port` it listens on.
     #[must_use]
     pub fn hosts(&self) -> Vec<String> {
-        self.listening.iter().map(|(address, _)| address.to_string()).collect()
+        let host = |address: &SocketAddr| match &self.name {
+            Some(name) => format!("{name}:{}", address.port()),
+            None => address.to_string(),
+        };
+        self.listening.iter().map(|(address, _)| host(address)).collect()
     }
 
     /// The port.
