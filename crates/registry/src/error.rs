@@ -165,7 +165,7 @@ pub enum Error {
         message: String,
     },
     /// No such repository, tag, manifest or blob.
-    #[error("{endpoint} has no {wanted} {name}")]
+    #[error("{endpoint} has no {wanted} {name}: {wanted} unknown")]
     NotFound {
         /// Who says so.
         endpoint: Endpoint,

@@ -120,7 +120,10 @@ async fn what_is_not_there_is_not_found() {
     let registry = Registry::new().image("a:1", Image::tiny()).start();
     let error = Site::new().sources(&registry, "a:2").resolve().await.unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
-    assert_eq!(error.to_string(), format!("http://{} has no manifest a:2", registry.host()));
+    assert_eq!(
+        error.to_string(),
+        format!("http://{} has no manifest a:2: manifest unknown", registry.host())
+    );
 }
 
 #[tokio::test]

@@ -123,7 +123,10 @@ async fn the_error_is_the_registrys_own_when_all_fail() {
     let site = Site::new();
     let sources = vec![source(&mirror.host(), "a:1"), source(&primary.host(), "a:1")];
     let error = site.session().sources(sources).resolve().await.unwrap_err();
-    assert_eq!(error.to_string(), format!("http://{} has no manifest a:1", primary.host()));
+    assert_eq!(
+        error.to_string(),
+        format!("http://{} has no manifest a:1: manifest unknown", primary.host())
+    );
     assert_eq!(sources_failed(&site).len(), 1);
 }
 
