@@ -58,6 +58,15 @@ impl Failure {
         Self(Message { kind: kind.into(), message, causes: Vec::new(), hints: Vec::new() })
     }
 
+    /// Names the layer by its place in the image, counted from 1, where a layer is at fault.
+    pub(crate) fn of_layer(mut self, number: usize) -> Self {
+        if self.kind() == Kind::LayerInvalid {
+            let message = format!("layer {number} is not valid: {}", self.0.message);
+            self.0.message = cut(message, MESSAGE_BYTES);
+        }
+        self
+    }
+
     /// The kind.
     pub(crate) fn kind(&self) -> Kind {
         self.0.kind()

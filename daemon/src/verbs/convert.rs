@@ -74,7 +74,14 @@ pub(crate) async fn segment(
                 }
                 tries += 1;
             }
-            Err(Ended::Failed(failure)) => return Err(failure),
+            Err(Ended::Failed(failure)) => {
+                match failure.kind() {
+                    // All of it came, and no other bytes will: the image is at fault.
+                    Kind::LayerInvalid | Kind::LimitExceeded => discard(&partial),
+                    _ => keep(&daemon, partial).await,
+                }
+                return Err(failure);
+            }
         }
     }
 }
@@ -198,6 +205,17 @@ fn discard(partial: &Shared) {
     }
 }
 
+/// Brings what came of a download to the disk, so that the next one goes on at its last byte.
+async fn keep(daemon: &Daemon, partial: Shared) {
+    let sync = move || {
+        let mut partial = partial.lock().unwrap_or_else(PoisonError::into_inner);
+        partial.as_mut().map_or(Ok(()), |partial| Ok(partial.sync()?))
+    };
+    if let Err(error) = daemon.blocking("sync", sync).await {
+        tracing::debug!(%error, "a download may have to begin earlier than where it broke");
+    }
+}
+
 /// Fetches a blob whole and publishes it.
 ///
 /// # Errors
@@ -248,6 +266,7 @@ async fn try_blob(
                 let is_lie = error.is_lie();
                 let failure = Failure::from(error);
                 if !is_lie {
+                    keep(daemon, partial).await;
                     return Err(Ended::Failed(failure));
                 }
                 discard(&partial);

@@ -374,10 +374,11 @@ struct Lost {
 
 /// Waits for all flights and tells of their bytes.
 async fn watch<T: Clone>(flights: &[Joined<T>], events: &Events) -> Result<Vec<T>, Lost> {
-    let landed = futures::future::try_join_all(flights.iter().map(async |flight| {
-        let is_own = flight.is_own();
-        flight.landed().await.map_err(|failure| Lost { failure, is_own })
-    }));
+    let landed =
+        futures::future::try_join_all((1_usize..).zip(flights).map(async |(at, flight)| {
+            let is_own = flight.is_own();
+            flight.landed().await.map_err(|failure| Lost { failure: failure.of_layer(at), is_own })
+        }));
     tokio::pin!(landed);
     let mut ticks = tokio::time::interval(TELL);
     let mut told = vec![0; flights.len()];
