@@ -11,5 +11,6 @@ mod oras;
 mod others;
 mod pull;
 mod pull_faults;
+mod registry_rows;
 mod run;
 mod world;
