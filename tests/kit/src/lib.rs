@@ -7,6 +7,7 @@
 
 pub mod digest;
 pub mod image;
+pub mod network;
 pub mod person;
 pub mod real;
 pub mod registry;
@@ -17,6 +18,7 @@ mod until;
 
 pub use digest::Digest;
 pub use image::{Artifact, Built, Compression, Entry, Image, Index, Layer, Names, Schema};
+pub use network::own_network;
 pub use person::Person;
 pub use real::RealRegistry;
 pub use registry::route::{any, blob, blobs, config, head, layer, manifest, ping, token, upload};

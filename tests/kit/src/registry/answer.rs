@@ -36,6 +36,9 @@ pub enum Answer {
     Longer(u64),
     /// The correct status and headers with another body, whatever was asked for.
     Body(Vec<u8>),
+    /// The correct answer with other header fields: each replaces those of its name, and one
+    /// without a value only takes them away.
+    Edit(Vec<(&'static str, Option<String>)>),
     /// A `200` with the whole body where a part was asked for.
     IgnoreRange,
     /// A `206` with this `Content-Range`, or none where it is empty, and the bytes asked for.

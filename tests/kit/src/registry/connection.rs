@@ -20,6 +20,30 @@ use std::time::Duration;
 trait Both: Read + Write + Send {}
 impl<T: Read + Write + Send> Both for T {}
 
+/// A connection that counts the bytes that went out.
+struct Counted<'a> {
+    to: &'a mut dyn Both,
+    sent: u64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.to.read(buffer)
+    }
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.to.write(bytes)?;
+        self.sent += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
 /// Whether the connection can be used again.
 #[derive(PartialEq, Eq)]
 enum After {
@@ -132,8 +156,14 @@ fn answer(
     to: &mut dyn Both,
     raw: &TcpStream,
 ) -> io::Result<After> {
-    let (script, reply, _) = looked_up(shared, request, connection);
-    let after = send(script, reply, to, raw)?;
+    let (script, reply, at) = looked_up(shared, request, connection);
+    let mut counted = Counted { to, sent: 0 };
+    let after = send(script, reply, &mut counted, raw);
+    let sent = counted.sent;
+    if let Some(entry) = shared.log().get_mut(at) {
+        entry.sent = sent;
+    }
+    let after = after?;
     to.flush()?;
     let closing = request.header("connection").is_some_and(|word| word == "close");
     Ok(if closing { After::End } else { after })
@@ -173,6 +203,7 @@ fn log(shared: &Shared, request: &Incoming, connection: usize) -> usize {
         body_digest: Digest::of(&request.body),
         connection,
         status: 0,
+        sent: 0,
     });
     log.len() - 1
 }
@@ -254,6 +285,13 @@ fn send(script: Answer, mut reply: Reply, to: &mut dyn Both, raw: &TcpStream) ->
         Answer::Body(bytes) => {
             reply.part = (0, bytes.len() as u64);
             reply.body = bytes.into();
+            return whole(&reply, to);
+        }
+        Answer::Edit(fields) => {
+            for (name, value) in fields {
+                reply.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+                reply.headers.extend(value.map(|value| (name.to_owned(), value)));
+            }
             return whole(&reply, to);
         }
         Answer::IgnoreRange => {

@@ -25,7 +25,7 @@ use crate::tls::Identity;
 use connection::accept_loop;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -47,6 +47,8 @@ pub struct Request {
     pub connection: usize,
     /// Status answered; 0 as long as there is none.
     pub status: u16,
+    /// Bytes of the answer that went out, its head included, once it has ended.
+    pub sent: u64,
 }
 
 impl Request {
@@ -90,7 +92,7 @@ impl fmt::Display for Log {
 /// A registry of the kit's own.
 pub struct Registry {
     shared: Arc<Shared>,
-    addresses: u8,
+    addresses: Vec<IpAddr>,
     name: Option<String>,
     listening: Vec<(SocketAddr, JoinHandle<()>)>,
 }
@@ -151,7 +153,8 @@ impl Registry {
     /// An empty registry for everybody, plain HTTP, not started.
     #[must_use]
     pub fn new() -> Self {
-        Self { shared: Arc::default(), addresses: 1, name: None, listening: Vec::new() }
+        let addresses = vec![Ipv4Addr::LOCALHOST.into()];
+        Self { shared: Arc::default(), addresses, name: None, listening: Vec::new() }
     }
 
     /// Gives it an image under `name:tag`.
@@ -189,7 +192,14 @@ impl Registry {
     /// Listens on 127.0.0.1 to 127.0.0.`count`, on one port.
     #[must_use]
     pub fn addresses(mut self, count: u8) -> Self {
-        self.addresses = count;
+        self.addresses = (1..=count).map(|last| Ipv4Addr::new(127, 0, 0, last).into()).collect();
+        self
+    }
+
+    /// Listens on this address alone, such as one of [`crate::own_network`].
+    #[must_use]
+    pub fn at(mut self, address: impl Into<IpAddr>) -> Self {
+        self.addresses = vec![address.into()];
         self
     }
 
@@ -239,9 +249,8 @@ impl Registry {
     #[must_use]
     pub fn start(mut self) -> Self {
         let mut port = 0;
-        for last in 1..=self.addresses {
-            let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), port))
-                .expect("a free port on a loopback address");
+        for address in &self.addresses {
+            let listener = TcpListener::bind((*address, port)).expect("a free port");
             let address = listener.local_addr().expect("a listener has an address");
             port = address.port();
             let shared = Arc::clone(&self.shared);
@@ -255,7 +264,8 @@ impl Registry {
         self
     }
 
-    /// `127.0.0.1:<port>`, or with the name of [`Registry::named`].
+    /// `127.0.0.1:<port>`, or another address of [`Registry::at`], or with the name of
+    /// [`Registry::named`].
     ///
     /// # Panics
     /// When the registry was not started.
