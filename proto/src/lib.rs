@@ -3,6 +3,8 @@
 //! The socket is a public interface: fields are only added, numbers are never used again.
 //! Not here: what the calls do (`orlop-daemon`), how failures are worded (`orlop-client`).
 
+pub mod status;
+
 /// Version 1 of the API.
 #[expect(clippy::large_enum_variant, reason = "generated: a message of a stream is moved once")]
 pub mod v1 {

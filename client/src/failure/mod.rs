@@ -206,26 +206,6 @@ pub(crate) fn system_words(error: &std::io::Error) -> String {
     }
 }
 
-/// One entry of a status's details, as `google.rpc.Status` has it.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Details {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-/// `google.protobuf.Any`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
 impl From<v1::Failure> for Failure {
     fn from(sent: v1::Failure) -> Self {
         let mut failure = Self::new(sent.kind(), sent.message);
@@ -241,10 +221,7 @@ impl From<v1::Failure> for Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        use prost::Message as _;
-        let details = Details::decode(status.details()).unwrap_or_default();
-        let sent = details.details.iter().find(|any| any.type_url.ends_with("orlop.v1.Failure"));
-        if let Some(sent) = sent.and_then(|any| v1::Failure::decode(any.value.as_slice()).ok()) {
+        if let Some(sent) = orlop_proto::status::unpack(&status) {
             return sent.into();
         }
         let kind = match status.code() {
@@ -286,7 +263,7 @@ impl From<orlop_credentials::Error> for Failure {
         use orlop_credentials::Error as E;
         let kind = match &error {
             E::Helper { .. } => Kind::HelperFailed,
-            E::Unusable { .. } => Kind::UsageInvalid,
+            E::Unusable { .. } => Kind::SettingsInvalid,
             E::Publish { cause, .. } if cause.is_disk_full() => Kind::DiskFull,
             E::Disk { .. } | E::Publish { .. } => Kind::FileFailed,
             E::Invalid { .. }

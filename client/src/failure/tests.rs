@@ -1,5 +1,3 @@
-use prost::Message as _;
-
 use super::*;
 
 fn sent(kind: Kind, message: &str) -> v1::Failure {
@@ -13,12 +11,8 @@ fn sent(kind: Kind, message: &str) -> v1::Failure {
 
 #[test]
 fn a_failure_of_the_daemon_arrives_whole() {
-    let any = Any {
-        type_url: "type.googleapis.com/orlop.v1.Failure".to_owned(),
-        value: sent(Kind::SourceUnreachable, "no answer from localhost:1").encode_to_vec(),
-    };
-    let details = Details { code: 14, message: "m".to_owned(), details: vec![any] };
-    let status = Status::with_details(Code::Unavailable, "m", details.encode_to_vec().into());
+    let sent = sent(Kind::SourceUnreachable, "no answer from localhost:1");
+    let status = orlop_proto::status::pack(Code::Unavailable, &sent);
 
     let failure = Failure::from(status).within("while login to docker://localhost:1");
 

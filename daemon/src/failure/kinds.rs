@@ -46,7 +46,7 @@ fn kind_of_credentials(error: &orlop_credentials::Error) -> Kind {
     use orlop_credentials::Error as E;
     match error {
         E::Helper { .. } => Kind::HelperFailed,
-        E::Unusable { .. } => Kind::ReferenceInvalid,
+        E::Unusable { .. } => Kind::SettingsInvalid,
         E::Publish { cause, .. } if cause.is_disk_full() => Kind::DiskFull,
         E::Disk { .. } | E::Publish { .. } => Kind::FileFailed,
         E::Invalid { .. }

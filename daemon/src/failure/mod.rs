@@ -14,23 +14,7 @@ use orlop_config::limits::{
     FAILURE_BYTES as WIRE_BYTES, FAILURE_CAUSES as CAUSES, FAILURE_MESSAGE_BYTES as MESSAGE_BYTES,
 };
 use orlop_proto::v1::{Failure as Message, Kind};
-use prost::Message as _;
-use prost_types::Any;
 use tonic::{Code, Status};
-
-/// Name of the message in `Any`.
-const TYPE_URL: &str = "type.googleapis.com/orlop.v1.Failure";
-
-/// `google.rpc.Status`: code, text and details.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-struct RpcStatus {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
 
 /// What could not be done, and why. Clones go to all callers of a flight.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,15 +84,10 @@ impl Failure {
     pub(crate) fn into_status(mut self) -> Status {
         self.0.causes.truncate(CAUSES);
         let code = code(self.kind());
-        let message = self.0.message.clone();
         loop {
-            let status = RpcStatus {
-                code: code.into(),
-                message: message.clone(),
-                details: vec![Any { type_url: TYPE_URL.to_owned(), value: self.0.encode_to_vec() }],
-            };
-            if status.encoded_len() <= WIRE_BYTES || !self.shrink() {
-                return Status::with_details(code, message, status.encode_to_vec().into());
+            let status = orlop_proto::status::pack(code, &self.0);
+            if status.details().len() <= WIRE_BYTES || !self.shrink() {
+                return status;
             }
         }
     }
@@ -173,8 +152,7 @@ mod tests {
         failure.0.causes = vec!["c".repeat(3000); 4];
         let status = failure.into_status();
         assert!(status.details().len() <= WIRE_BYTES);
-        let wire = RpcStatus::decode(status.details()).unwrap();
-        let inner = Message::decode(wire.details[0].value.as_slice()).unwrap();
+        let inner = orlop_proto::status::unpack(&status).unwrap();
         assert_eq!(inner.message.len(), MESSAGE_BYTES);
         assert_eq!(inner.causes.len(), 1);
         assert_eq!(status.code(), Code::Unavailable);

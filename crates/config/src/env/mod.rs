@@ -110,20 +110,18 @@ impl Environment {
         self.directory.as_ref().map(|directory| directory.join(path))
     }
 
-    /// Returns the variables of [`SENT`] that are set, for a request. Paths are made absolute: the
-    /// daemon is in another directory.
+    /// Returns the variables of [`SENT`] and [`SENT_PATHS`] that are set, for a request. Paths are
+    /// made absolute: the daemon is in another directory.
     #[must_use]
     pub fn sent(&self) -> Vec<(OsString, OsString)> {
-        let value_of = |name: &&'static str| {
+        let text = |name: &&'static str| Some((OsString::from(*name), self.raw(name)?.to_owned()));
+        let path = |name: &&'static str| {
             let value = self.raw(name)?;
-            let is_path = !value.is_empty() && SENT_PATHS.contains(name);
-            let value = match self.absolute(value).filter(|_| is_path) {
-                Some(path) => path.into_os_string(),
-                None => value.to_owned(),
-            };
-            Some((OsString::from(*name), value))
+            let path = self.absolute(value).filter(|_| !value.is_empty());
+            Some((OsString::from(*name), path.map_or(value.to_owned(), PathBuf::into_os_string)))
         };
-        SENT.iter().filter_map(value_of).collect()
+        let texts = SENT.iter().filter_map(text);
+        texts.chain(SENT_PATHS.iter().filter_map(path)).collect()
     }
 
     /// Returns the variables that credential helpers may need besides [`SENT`]: those whose names

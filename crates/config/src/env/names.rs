@@ -109,8 +109,8 @@ pub const LOG: Variable = Variable(&["ORLOP_LOG", "RUST_LOG"]);
 /// Any value: no colour.
 pub const NO_COLOR: Variable = Variable(&["NO_COLOR"]);
 
-/// The names that a client sends with each request. A fixed list: an environment of any size
-/// makes a request of bounded size.
+/// The names that a client sends with each request, together with [`SENT_PATHS`]. Fixed lists: an
+/// environment of any size makes a request of bounded size.
 pub const SENT: &[&str] = &[
     "HOME",
     "USER",
@@ -131,28 +131,13 @@ pub const SENT: &[&str] = &[
     "NO_PROXY",
     "no_proxy",
     "REQUEST_METHOD",
-    "SSL_CERT_FILE",
     "SSL_CERT_DIR",
-    "DOCKER_CONFIG",
     "DOCKER_AUTH_CONFIG",
-    "CONTAINERS_REGISTRIES_CONF",
-    "REGISTRIES_CONFIG_PATH",
-    "ORLOP_CACHEDIR",
-    "APPTAINER_CACHEDIR",
-    "SINGULARITY_CACHEDIR",
-    "APPTAINER_CONFIGDIR",
-    "SINGULARITY_CONFIGDIR",
-    "ORLOP_AUTHFILE",
-    "ORLOP_AUTH_FILE",
-    "APPTAINER_AUTHFILE",
-    "APPTAINER_AUTH_FILE",
-    "SINGULARITY_AUTHFILE",
-    "SINGULARITY_AUTH_FILE",
 ];
 
-/// Those of [`SENT`] that hold one path, which is made absolute before it is sent. The `XDG_*`
-/// ones are not among them: there a relative path counts as unset.
-pub(super) const SENT_PATHS: &[&str] = &[
+/// The names, sent as well, that hold one path, which is made absolute before it is sent. The
+/// `XDG_*` ones are not among them: there a relative path counts as unset.
+pub const SENT_PATHS: &[&str] = &[
     "SSL_CERT_FILE",
     "DOCKER_CONFIG",
     "CONTAINERS_REGISTRIES_CONF",

@@ -52,8 +52,7 @@ fn debug_shows_names_and_no_values() {
 }
 
 #[test]
-fn every_path_that_is_made_absolute_is_sent() {
-    assert!(SENT_PATHS.iter().all(|name| SENT.contains(name)));
+fn names_and_passwords_are_spelled_place_by_place() {
     let pairs = [DOCKER_USERNAME.0, DOCKER_PASSWORD.0];
     let [users, passwords] = pairs.map(|names| names.iter().map(|name| &name[..name.len() - 8]));
     assert!(users.eq(passwords), "the spellings belong together place by place");
