@@ -11,6 +11,7 @@ mod commands;
 mod connection;
 mod container;
 mod context;
+mod description;
 mod destination;
 mod failure;
 mod flags;

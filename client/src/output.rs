@@ -107,6 +107,25 @@ impl Output {
         self.data(text.as_bytes());
     }
 
+    /// Lines of a listing to stdout, as [`Output::line`], in one write.
+    pub(crate) fn lines(&mut self, lines: &[String]) {
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&escape(line));
+            text.push('\n');
+        }
+        self.data(text.as_bytes());
+    }
+
+    /// A foreign document to stdout, byte for byte; a terminal gets no control byte.
+    pub(crate) fn exactly(&mut self, bytes: &[u8]) {
+        if self.stdout_is_terminal {
+            self.text(&String::from_utf8_lossy(bytes));
+        } else {
+            self.data(bytes);
+        }
+    }
+
     /// A text of several lines to stdout. A terminal gets no control byte but newline and tab.
     pub(crate) fn text(&mut self, text: &str) {
         if self.stdout_is_terminal {
@@ -125,8 +144,14 @@ impl Output {
         // Values are made of strings, numbers and maps with string keys: none can fail.
         if value.serialize(&mut serializer).is_ok() {
             bytes.push(b'\n');
-            self.data(&bytes);
+            let text = String::from_utf8(bytes).unwrap_or_default();
+            self.data(escape_json(&text).as_bytes());
         }
+    }
+
+    /// True once nobody reads stdout any more.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.broken_pipe
     }
 
     /// Bytes to stdout, as they are.
@@ -164,16 +189,37 @@ fn escape_but(text: &str, kept: &[char]) -> String {
             '\0'..='\u{1f}' | '\u{7f}' => {
                 let _ = write!(out, "\\x{:02x}", u32::from(character));
             }
-            // C1 controls; marks, embeddings, overrides and isolates of bidirectional text.
-            '\u{80}'..='\u{9f}'
+            _ if is_mark(character) => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
+            }
+            _ => out.push(character),
+        }
+    }
+    out
+}
+
+/// C1 controls; marks, embeddings, overrides and isolates of bidirectional text.
+const fn is_mark(character: char) -> bool {
+    matches!(
+        character,
+        '\u{80}'..='\u{9f}'
             | '\u{61c}'
             | '\u{200e}'
             | '\u{200f}'
             | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
-            }
-            _ => out.push(character),
+            | '\u{2066}'..='\u{2069}'
+    )
+}
+
+/// Makes JSON text harmless to a terminal as well. What is escaped can be within strings alone, and
+/// means the same escaped; the serializer has escaped the other control characters.
+fn escape_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character == '\u{7f}' || is_mark(character) {
+            let _ = write!(out, "\\u{:04x}", u32::from(character));
+        } else {
+            out.push(character);
         }
     }
     out
@@ -237,6 +283,7 @@ mod tests {
         );
         assert_eq!(escape_but("a\n\tb\x07", &['\n', '\t']), "a\n\tb\\x07");
         assert_eq!(escape("grün ✓"), "grün ✓");
+        assert_eq!(escape_json("\"a\u{9b}\u{202e}\x7fü\""), r#""a\u009b\u202e\u007fü""#);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod daemon;
 mod daemon_ends;
+mod inspect;
 mod login;
 mod many_logins;
 mod oras;
@@ -13,4 +14,5 @@ mod pull;
 mod pull_faults;
 mod registry_rows;
 mod run;
+mod tags;
 mod world;

@@ -6,17 +6,23 @@ mod cache;
 mod daemon;
 pub(crate) mod exec;
 mod help;
+mod inspect;
 pub(crate) mod pull;
 mod push;
 mod registry;
+mod resolve;
 mod run;
 mod shell;
 mod status;
+mod tags;
 mod test;
 mod unsupported;
 mod version;
 
 use std::ffi::OsString;
+
+use orlop_oci::{ImageUri, Transport};
+use orlop_proto::v1::Kind;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -39,6 +45,9 @@ pub(crate) const ALL: &[Command] = &[
     test::COMMAND,
     pull::COMMAND,
     push::COMMAND,
+    tags::COMMAND,
+    resolve::COMMAND,
+    inspect::COMMAND,
     registry::login::COMMAND,
     registry::logout::COMMAND,
     registry::list::COMMAND,
@@ -50,6 +59,26 @@ pub(crate) const ALL: &[Command] = &[
     version::COMMAND,
     help::COMMAND,
 ];
+
+/// The first argument, which has to name something at a registry.
+///
+/// # Errors
+/// REFERENCE_INVALID, UNSUPPORTED.
+fn registry_uri(options: &Options) -> Result<String, Failure> {
+    let text = options.argument(0);
+    match ImageUri::parse(&text).map_err(|error| pull::uri_failure(&error))? {
+        ImageUri::Docker(_) | ImageUri::Oras(_) => Ok(text),
+        ImageUri::Path(_) => {
+            Err(Failure::new(Kind::ReferenceInvalid, format!("{text} names no transport"))
+                .hint(format!("for an image of a registry, type docker://{text}")))
+        }
+        other => {
+            let transport = other.transport().map(Transport::name).unwrap_or_default();
+            let message = format!("{transport}: names nothing at a registry");
+            Err(Failure::new(Kind::Unsupported, message).hint("use docker:// or oras://"))
+        }
+    }
+}
 
 /// Exit status of a wrong command line.
 const USAGE: u8 = 1;

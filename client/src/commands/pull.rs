@@ -17,15 +17,19 @@ use crate::flags::{Count, Flag, Spec};
 use crate::options::Options;
 use crate::pulling;
 
+/// Flags that choose from an index.
+pub(crate) const PLATFORM: &[Flag] = &[
+    Flag::text("arch", "ARCH", "architecture of the image, such as arm64").keys(&["PULL_ARCH"]),
+    Flag::text("arch-variant", "VARIANT", "variant of the architecture, such as v7")
+        .keys(&["PULL_ARCH_VARIANT"]),
+    Flag::text("platform", "OS/ARCH", "platform of the image, such as linux/arm64, linux/arm/v7"),
+];
+
 const FLAGS: &[Flag] = &[
     Flag::switch("force", "overwrite the output file if it is there").short('F').keys(&["FORCE"]),
     Flag::text("name", "NAME", "name of the output file").keys(&["PULL_NAME"]).hidden(),
     Flag::text("dir", "PATH", "put the output file into this directory")
         .keys(&["PULLDIR", "PULLFOLDER"]),
-    Flag::text("arch", "ARCH", "architecture to pull, such as arm64").keys(&["PULL_ARCH"]),
-    Flag::text("arch-variant", "VARIANT", "variant of the architecture, such as v7")
-        .keys(&["PULL_ARCH_VARIANT"]),
-    Flag::text("platform", "OS/ARCH", "platform to pull, such as linux/arm64 or linux/arm/v7"),
     Flag::switch("disable-cache", "use no cache and leave nothing in it").keys(&["DISABLE_CACHE"]),
     access::LOGIN,
     Flag::switch("no-cleanup", "").keys(&["NO_CLEANUP"]).hidden().no_effect(),
@@ -50,7 +54,7 @@ pub(crate) const COMMAND: Command = Command {
         long_about: "URI: docker://[HOST/]PATH[:TAG][@DIGEST] for an OCI image, oras://HOST/PATH[:TAG] for a SIF \
             that was pushed.\n\nExample: orlop pull docker://docker.io/library/debian:12",
         count: Count::between(1, 2),
-        flags: &[FLAGS, access::FLAGS],
+        flags: &[FLAGS, PLATFORM, access::FLAGS],
         payload: false,
     },
     run,
@@ -146,7 +150,11 @@ pub(crate) fn request(
     })
 }
 
-fn platform(options: &Options) -> Result<Option<v1::Platform>, Failure> {
+/// The platform that the flags name, if they do.
+///
+/// # Errors
+/// SETTINGS_INVALID.
+pub(crate) fn platform(options: &Options) -> Result<Option<v1::Platform>, Failure> {
     let parsed = match (options.text("platform"), options.text("arch")) {
         (Some(platform), _) => platform.parse(),
         (None, Some(arch)) => {

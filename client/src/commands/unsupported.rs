@@ -18,9 +18,7 @@ pub(crate) fn refusal(command: &str, second: &str) -> Option<Failure> {
         "search" | "delete" | "tag" => "use skopeo or oras",
         "build" => "use `pull` to make a SIF of an image",
         "instance" => "start the program with `exec` or `run` in the background",
-        "inspect" | "sif" | "overlay" | "buildcfg" | "run-help" => {
-            "use Apptainer's command on the SIF file"
-        }
+        "sif" | "overlay" | "buildcfg" | "run-help" => "use Apptainer's command on the SIF file",
         "cache" if !second.is_empty() && !second.starts_with('-') => {
             "use `cache list`, `cache clean` or `cache verify`"
         }

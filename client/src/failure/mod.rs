@@ -210,11 +210,7 @@ impl From<v1::Failure> for Failure {
     fn from(sent: v1::Failure) -> Self {
         let mut failure = Self::new(sent.kind(), sent.message);
         failure.causes = sent.causes;
-        if !sent.hints.is_empty() {
-            // Facts of the case do not replace the advice that goes with its kind.
-            let advice = failure.hints();
-            failure.hints = sent.hints.into_iter().chain(advice).collect();
-        }
+        failure.hints = sent.hints;
         failure
     }
 }

@@ -25,6 +25,8 @@ pub enum Wanted {
     Blob,
     /// A token.
     Token,
+    /// A repository and the names of its tags.
+    Repository,
     /// Room for, or a part of, an upload.
     Upload,
 }
@@ -36,6 +38,7 @@ impl std::fmt::Display for Wanted {
             Self::Manifest => "manifest",
             Self::Blob => "blob",
             Self::Token => "a token",
+            Self::Repository => "repository",
             Self::Upload => "an upload",
         })
     }
@@ -243,7 +246,7 @@ pub enum Error {
         cause: BoxError,
     },
     /// registries.conf forbids the only source that is left.
-    #[error("blocked by registries.conf: {source_name}")]
+    #[error("{source_name} is blocked by registries.conf")]
     Blocked {
         /// `host/path` of the source.
         source_name: String,

@@ -1,5 +1,5 @@
 //! Everything Orlop says to a registry over HTTP: ping, challenges, tokens, redirects, retries,
-//! mirrors, manifests, blobs, uploads, and the proof of a login.
+//! mirrors, manifests, tags, blobs, uploads, and the proof of a login.
 //!
 //! A [`Pool`] lives as long as the daemon and holds connections, tokens and what is known of
 //! hosts. A [`Session`] is one caller's use of it: its surroundings, its credentials, what it is
@@ -25,6 +25,7 @@ mod explain;
 mod fetch;
 mod grant;
 mod limits;
+mod link;
 mod login;
 mod message;
 mod notice;
@@ -38,6 +39,7 @@ mod retry;
 mod session;
 mod sources;
 mod surroundings;
+mod tags;
 pub mod text;
 mod tls;
 mod token;
@@ -55,4 +57,5 @@ pub use repository::{Access, Fetched, Head, Repository};
 pub use session::{Caller, Session};
 pub use sources::{Resolved, Source, Sources};
 pub use surroundings::Surroundings;
+pub use tags::TagPages;
 pub use upload::{Content, Uploaded};

@@ -14,6 +14,10 @@ pub struct Limits {
     pub manifest_bytes: u64,
     /// Bytes of a config.
     pub config_bytes: u64,
+    /// Tags of one repository.
+    pub tags: usize,
+    /// Pages of a list of tags.
+    pub tag_pages: usize,
     /// Bytes of a token service's answer.
     pub token_bytes: u64,
     /// Bytes that are read of the body of an error.
@@ -57,6 +61,8 @@ impl Default for Limits {
         Self {
             manifest_bytes: limits::MANIFEST_BYTES,
             config_bytes: limits::CONFIG_BYTES,
+            tags: limits::TAGS,
+            tag_pages: limits::TAG_PAGES,
             token_bytes: limits::TOKEN_ANSWER_BYTES,
             error_bytes: limits::ERROR_BODY_BYTES,
             header_bytes: limits::HEADER_BYTES,

@@ -225,10 +225,7 @@ impl Repository {
         let limit = self.limits().manifest_bytes;
         let (headers, endpoint, bytes) = self.ask_whole(&ask, "manifest-bytes", limit).await?;
         refuse_encoding(&headers, &endpoint)?;
-        if content_type(&headers).is_some_and(|kind| kind.to_ascii_lowercase().contains("html")) {
-            let what = "a web page came for a manifest".to_owned();
-            return Err(Error::NotARegistry { endpoint, what });
-        }
+        refuse_web_page(&headers, &endpoint, "a manifest")?;
         Ok((headers, endpoint, bytes))
     }
 
@@ -368,6 +365,19 @@ pub(crate) fn refuse_encoding(headers: &HeaderMap, endpoint: &Endpoint) -> Resul
             Err(Error::Unusable { endpoint: endpoint.clone(), what })
         }
     }
+}
+
+/// No registry answers with a web page.
+pub(crate) fn refuse_web_page(
+    headers: &HeaderMap,
+    endpoint: &Endpoint,
+    wanted: &str,
+) -> Result<(), Error> {
+    if content_type(headers).is_some_and(|kind| kind.to_ascii_lowercase().contains("html")) {
+        let what = format!("a web page came for {wanted}");
+        return Err(Error::NotARegistry { endpoint: endpoint.clone(), what });
+    }
+    Ok(())
 }
 
 fn verify(endpoint: &Endpoint, expected: &Digest, bytes: &[u8]) -> Result<(), Error> {

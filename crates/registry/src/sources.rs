@@ -202,6 +202,19 @@ impl Sources {
         BlobStream::new(self.clone(), descriptor.clone(), from)
     }
 
+    /// Returns the registry itself, the last source: what mirrors need not have all of is asked
+    /// there alone.
+    ///
+    /// # Errors
+    /// [`Error::Blocked`] when registries.conf forbids it.
+    pub fn primary(&self) -> Result<Repository, Error> {
+        let last = self.0.repositories.len().saturating_sub(1);
+        if let Some(source_name) = self.0.blocked.clone() {
+            return Err(Error::Blocked { source_name });
+        }
+        self.repository(last)
+    }
+
     pub(crate) fn session(&self) -> &Session {
         &self.0.session
     }

@@ -7,8 +7,9 @@ use futures::{Stream, StreamExt as _};
 use orlop_oci::{ImageUri, Platform, Reference};
 use orlop_proto::v1::images_server::Images as Service;
 use orlop_proto::v1::{
-    self, InspectReply, InspectRequest, Kind, PullEvent, PullRequest, PushEvent, PushRequest,
-    ResolveReply, ResolveRequest, pull_event, push_event, push_request,
+    self, InspectEvent, InspectRequest, Kind, PullEvent, PullRequest, PushEvent, PushRequest,
+    ResolveReply, ResolveRequest, TagsEvent, TagsRequest, inspect_event, pull_event, push_event,
+    push_request,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,10 +19,13 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::caller::Caller;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
-use crate::verbs::{documents, pull, push};
+use crate::verbs::{inspect, pull, push, tags};
 
 /// Events that wait for a slow caller.
 const EVENTS: usize = 32;
+
+/// Bytes of a document in one message.
+const DOCUMENT_PIECE: usize = 1 << 20;
 
 /// Serves the calls about images.
 #[derive(Debug)]
@@ -69,44 +73,43 @@ fn platform(sent: Option<v1::Platform>, reference: &Reference) -> Platform {
     }
 }
 
-impl Images {
-    /// Finds the manifest that a caller's reference means now.
-    async fn look_up(
-        &self,
-        context: Option<v1::Context>,
-        access: Option<v1::Access>,
-        uri: &str,
-        sent: Option<v1::Platform>,
-    ) -> Result<(Reference, pull::Asked, documents::Chosen), Failure> {
-        let caller = Caller::of(context)?;
-        let (reference, is_oras) = reference(uri)?;
-        let platform = platform(sent, &reference);
-        let access = access.unwrap_or_default();
-        let asked = pull::ask(&self.0, &caller, &reference, access, !is_oras).await?;
-        let chosen =
-            documents::choose_manifest(&self.0, &asked.sources, &reference, &platform).await?;
-        Ok((reference, asked, chosen))
-    }
+/// A document in messages.
+fn pieces(
+    document: &[u8],
+    event: fn(Vec<u8>) -> inspect_event::Event,
+) -> Vec<inspect_event::Event> {
+    document.chunks(DOCUMENT_PIECE).map(|piece| event(piece.to_vec())).collect()
+}
+
+/// What a question about a reference's documents is about.
+fn inspected(
+    uri: &str,
+    sent: Option<v1::Platform>,
+    top_only: bool,
+    access: Option<v1::Access>,
+) -> Result<inspect::Wanted, Failure> {
+    let (reference, is_oras) = reference(uri)?;
+    let platform = (!top_only).then(|| platform(sent, &reference));
+    Ok(inspect::Wanted { reference, is_oras, platform, access: access.unwrap_or_default() })
 }
 
 #[tonic::async_trait]
 impl Service for Images {
     type PullStream = Events<PullEvent>;
     type PushStream = Events<PushEvent>;
+    type InspectStream = Events<InspectEvent>;
+    type TagsStream = Events<TagsEvent>;
 
     async fn resolve(
         &self,
         request: Request<ResolveRequest>,
     ) -> Result<Response<ResolveReply>, Status> {
         let _call = self.0.life.call();
-        let ResolveRequest { context, access, uri, platform } = request.into_inner();
-        let (reference, _, chosen) = self.look_up(context, access, &uri, platform).await?;
-        Ok(Response::new(ResolveReply {
-            reference: reference.canonical(),
-            digest: chosen.top.to_string(),
-            manifest_digest: chosen.digest.to_string(),
-            source: chosen.source,
-        }))
+        let ResolveRequest { context, access, uri, platform: sent, top_only } =
+            request.into_inner();
+        let caller = Caller::of(context)?;
+        let wanted = inspected(&uri, sent, top_only, access)?;
+        Ok(Response::new(inspect::resolve(&self.0, &caller, wanted).await?))
     }
 
     async fn pull(
@@ -199,16 +202,60 @@ impl Service for Images {
     async fn inspect(
         &self,
         request: Request<InspectRequest>,
-    ) -> Result<Response<InspectReply>, Status> {
-        let _call = self.0.life.call();
-        let InspectRequest { context, access, uri, platform } = request.into_inner();
-        let (reference, asked, chosen) = self.look_up(context, access, &uri, platform).await?;
-        let config = documents::config_bytes(&self.0, &asked.sources, &chosen.manifest).await?;
-        Ok(Response::new(InspectReply {
-            reference: reference.canonical(),
-            digest: chosen.digest.to_string(),
-            manifest: chosen.bytes.to_vec(),
-            config: config.to_vec(),
-        }))
+    ) -> Result<Response<Self::InspectStream>, Status> {
+        let call = self.0.life.call();
+        let InspectRequest { context, access, uri, platform: sent, top_only } =
+            request.into_inner();
+        let caller = Caller::of(context)?;
+        let wanted = inspected(&uri, sent, top_only, access)?;
+        let (sender, receiver) = mpsc::channel(EVENTS);
+        let daemon = self.0.clone();
+        let work = self.0.tasks.spawn("inspect", async move {
+            let _call = call;
+            let found = match inspect::inspect(&daemon, &caller, wanted).await {
+                Ok(found) => found,
+                Err(failure) => return drop(sender.send(Err(failure.into())).await),
+            };
+            let mut events = pieces(&found.top, inspect_event::Event::Top);
+            events.extend(pieces(&found.manifest, inspect_event::Event::Manifest));
+            events.extend(pieces(&found.config, inspect_event::Event::Config));
+            events.push(inspect_event::Event::Done(found.done));
+            for event in events {
+                drop(sender.send(Ok(InspectEvent { event: Some(event) })).await);
+            }
+        });
+        Ok(Response::new(Events { events: ReceiverStream::new(receiver), _work: work }))
+    }
+
+    async fn tags(
+        &self,
+        request: Request<TagsRequest>,
+    ) -> Result<Response<Self::TagsStream>, Status> {
+        let call = self.0.life.call();
+        let TagsRequest { context, access, uri } = request.into_inner();
+        let caller = Caller::of(context)?;
+        let (reference, _) = reference(&uri)?;
+        let (sender, receiver) = mpsc::channel(EVENTS);
+        let (facts, mut told) = mpsc::channel(EVENTS);
+        let daemon = self.0.clone();
+        let work = self.0.tasks.spawn("tags", async move {
+            let _call = call;
+            let listed = async {
+                let access = access.unwrap_or_default();
+                let done = tags::tags(&daemon, &caller, &reference, access, &facts).await;
+                drop(facts);
+                done
+            };
+            let pass = async {
+                while let Some(event) = told.recv().await {
+                    drop(sender.send(Ok(TagsEvent { event: Some(event) })).await);
+                }
+            };
+            let (done, ()) = tokio::join!(listed, pass);
+            if let Err(failure) = done {
+                drop(sender.send(Err(failure.into())).await);
+            }
+        });
+        Ok(Response::new(Events { events: ReceiverStream::new(receiver), _work: work }))
     }
 }

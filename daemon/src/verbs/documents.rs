@@ -21,8 +21,8 @@ use crate::flights::FLIGHTS;
 /// A manifest that was chosen and verified.
 #[derive(Clone, Debug)]
 pub(crate) struct Chosen {
-    /// Digest of the top document.
-    pub(crate) top: Digest,
+    /// The top document: the manifest itself, or the index that led to it.
+    pub(crate) top: Fetched,
     /// Digest of the manifest.
     pub(crate) digest: Digest,
     /// The manifest.
@@ -47,17 +47,15 @@ pub(crate) async fn choose_manifest(
     reference: &Reference,
     wanted: &Platform,
 ) -> Result<Chosen, Failure> {
-    let resolved = sources.resolve().await?;
-    let Fetched { digest: top, bytes, content_type } =
-        top_document(daemon, sources, &resolved).await?;
+    let (top, source) = find_top(daemon, sources).await?;
     let by = if reference.digest().is_some() { By::Digest } else { By::Tag };
-    let (mut document, mut warnings) = Document::parse(&bytes, content_type.as_deref(), by)?;
-    let (mut digest, mut bytes, mut by_index) = (top.clone(), bytes, false);
+    let (mut document, mut warnings) =
+        Document::parse(&top.bytes, top.content_type.as_deref(), by)?;
+    let (mut digest, mut bytes, mut by_index) = (top.digest.clone(), top.bytes.clone(), false);
     for _ in 0..=INDEX_DEPTH {
         let index = match document {
             Document::Manifest(manifest) => {
-                let source = resolved.source.clone();
-                remember(daemon, reference, &top, &source);
+                remember(daemon, reference, &top.digest);
                 return Ok(Chosen { top, digest, manifest, bytes, source, by_index, warnings });
             }
             Document::Index(index) => index,
@@ -71,27 +69,38 @@ pub(crate) async fn choose_manifest(
         document = next;
         warnings.extend(more);
     }
-    Err(Failure::of(Kind::ManifestInvalid, format!("the index {top} is nested too deeply")))
+    let message = format!("the index {} is nested too deeply", top.digest);
+    Err(Failure::of(Kind::ManifestInvalid, message))
+}
+
+/// Finds the top document of a reference, whatever it is, and who named it.
+///
+/// # Errors
+/// What the registry says.
+pub(crate) async fn find_top(
+    daemon: &Daemon,
+    sources: &Sources,
+) -> Result<(Fetched, String), Failure> {
+    let resolved = sources.resolve().await?;
+    let top = top_document(daemon, sources, &resolved).await?;
+    Ok((top, resolved.source))
 }
 
 /// Age of what is remembered of a tag before it is written again though nothing changed.
 const TAG_AGE: Duration = Duration::from_secs(60);
 
 /// Remembers which digest a tag had, for when the registry cannot be asked. Nobody waits for it.
-fn remember(daemon: &Daemon, reference: &Reference, top: &Digest, source: &str) {
+fn remember(daemon: &Daemon, reference: &Reference, top: &Digest) {
     if reference.digest().is_some() {
         return;
     }
     let (store, name, top) = (daemon.store.clone(), reference.canonical(), top.clone());
-    let source = source.to_owned();
     daemon.tasks.detached("tag", move || {
         let now = clock::now();
         let is_fresh = store.tag(&name).ok().flatten().is_some_and(|tag| {
-            tag.digest == top
-                && tag.source == source
-                && now.duration_since(tag.seen).is_ok_and(|age| age < TAG_AGE)
+            tag.digest == top && now.duration_since(tag.seen).is_ok_and(|age| age < TAG_AGE)
         });
-        if !is_fresh && let Err(error) = store.put_tag(&name, &top, &source, now) {
+        if !is_fresh && let Err(error) = store.put_tag(&name, &top, now) {
             tracing::debug!(%error, name, "the tag is not remembered");
         }
     });

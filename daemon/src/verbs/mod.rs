@@ -6,7 +6,9 @@
 pub(crate) mod cache;
 pub(crate) mod convert;
 pub(crate) mod documents;
+pub(crate) mod inspect;
 pub(crate) mod login;
 pub(crate) mod pull;
 pub(crate) mod push;
 mod spool;
+pub(crate) mod tags;

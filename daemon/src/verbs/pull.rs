@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::convert::{self, Converted, Layer};
 use super::documents::{self, Chosen};
-use crate::caller::{Asking, Caller, Told};
+use crate::caller::{Asking, Caller};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::flights::{FLIGHTS, Joined};
@@ -63,7 +63,14 @@ pub(crate) struct Asked {
     /// registries.conf.
     pub(crate) is_insecure: bool,
     /// Where the session's notices arrive.
-    pub(crate) notices: mpsc::UnboundedReceiver<Told>,
+    pub(crate) notices: mpsc::UnboundedReceiver<String>,
+}
+
+impl Asked {
+    /// The notices so far, for an answer that carries them.
+    pub(crate) fn notices(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.notices.try_recv().ok()).collect()
+    }
 }
 
 /// Prepares a caller's asking for a reference.
@@ -105,7 +112,7 @@ pub(crate) async fn ask(
         })
         .await?;
     for warning in warnings {
-        drop(sender.send(warning.into()));
+        drop(sender.send(warning));
     }
     let asking =
         Asking { credentials: Arc::new(credentials), tasks: daemon.tasks.clone(), notices: sender };
@@ -153,31 +160,17 @@ pub(crate) async fn pull(
         pull_image(daemon, &asked.sources, image, events).await
     };
     tokio::pin!(work);
-    let mut details = Vec::new();
-    let outcome = loop {
+    loop {
         tokio::select! {
             biased;
-            Some(told) = asked.notices.recv() => pass_on(told, events, &mut details).await,
-            outcome = &mut work => break outcome,
+            Some(text) = asked.notices.recv() => warn(events, text).await,
+            done = &mut work => return done,
         }
-    };
-    while let Ok(told) = asked.notices.try_recv() {
-        pass_on(told, events, &mut details).await;
     }
-    outcome.map_err(|failure| failure.after(details))
-}
-
-/// Tells a sentence of the session's, and keeps it where it matters only if all fails.
-async fn pass_on(told: Told, events: &Events, details: &mut Vec<String>) {
-    let Told { text, is_detail } = told;
-    if is_detail {
-        details.push(text.clone());
-    }
-    tell(events, pull_event::Event::Warning(v1::Warning { text, is_detail })).await;
 }
 
 async fn warn(events: &Events, text: String) {
-    tell(events, pull_event::Event::Warning(v1::Warning { text, is_detail: false })).await;
+    tell(events, pull_event::Event::Warning(v1::Warning { text })).await;
 }
 
 /// A caller that does not listen any more is noticed where its pull is dropped.

@@ -7,6 +7,5 @@
 //! (`pull_faults`).
 
 mod blobs;
-mod mirrors;
 mod redirects;
 mod stage;

@@ -21,7 +21,9 @@ pub use image::{Artifact, Built, Compression, Entry, Image, Index, Layer, Names,
 pub use network::own_network;
 pub use person::Person;
 pub use real::RealRegistry;
-pub use registry::route::{any, blob, blobs, config, head, layer, manifest, ping, token, upload};
+pub use registry::route::{
+    any, blob, blobs, config, head, layer, manifest, ping, tags, token, upload,
+};
 pub use registry::{Answer, Auth, Blob, Gate, Piece, Registry, Request, Route, Step, Upload};
 pub use site::{Outcome, Programs, Site};
 pub use tls::{Flaw, Identity};

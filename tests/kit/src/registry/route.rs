@@ -20,6 +20,7 @@ pub(crate) enum Kind {
     Layer(usize),
     Blob(Digest),
     Blobs,
+    Tags,
     Upload(Upload),
 }
 
@@ -88,6 +89,12 @@ pub const fn blob(digest: Digest) -> Route {
 #[must_use]
 pub const fn blobs() -> Route {
     Route(Kind::Blobs)
+}
+
+/// `GET` of a page of tags.
+#[must_use]
+pub const fn tags() -> Route {
+    Route(Kind::Tags)
 }
 
 /// One step of uploads.
@@ -182,6 +189,7 @@ impl Route {
             | (Kind::Ping, "GET", Asked::Ping)
             | (Kind::Token, _, Asked::Token)
             | (Kind::Blobs, "GET", Asked::Blob { .. })
+            | (Kind::Tags, "GET", Asked::Tags { .. })
             | (Kind::Upload(Upload::Start), "POST", Asked::UploadStart { .. })
             | (Kind::Upload(Upload::Piece), "PATCH", Asked::UploadSession { .. })
             | (Kind::Upload(Upload::Finish), "PUT", Asked::UploadSession { .. })

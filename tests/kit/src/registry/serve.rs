@@ -81,14 +81,7 @@ impl Store {
             ("GET" | "PATCH" | "PUT" | "DELETE", Asked::UploadSession { name, session }) => {
                 self.continue_upload(request, name, session)
             }
-            ("GET", Asked::Tags { name }) => {
-                let of = |((at, tag), _): (&(String, String), &Digest)| {
-                    (at == name).then(|| tag.clone())
-                };
-                let tags: Vec<String> = self.tags.iter().filter_map(of).collect();
-                let body = serde_json::json!({"name": name, "tags": tags});
-                Reply::new(200, body.to_string()).header("Content-Type", "application/json")
-            }
+            ("GET", Asked::Tags { name }) => self.list_tags(request, name),
             (_, Asked::Other) => Reply::error(404, "NOT_FOUND", "no such page"),
             _ => Reply::error(405, "UNSUPPORTED", "not that way"),
         }
@@ -109,6 +102,31 @@ impl Store {
         Reply::new(200, bytes.clone())
             .header("Content-Type", media_type.clone())
             .header("Docker-Content-Digest", digest.to_string())
+    }
+
+    /// A page of tags in their order, with a link to the next where there is one.
+    fn list_tags(&self, request: &Incoming, name: &str) -> Reply {
+        let one = |key: &str| request.query(key).into_iter().next();
+        let last = one("last").unwrap_or_default();
+        let of = |((at, tag), _): (&(String, String), &Digest)| {
+            (at == name && *tag > last).then(|| tag.clone())
+        };
+        let mut tags: Vec<String> = self.tags.iter().filter_map(of).collect();
+        if !self.tags.keys().any(|(at, _)| at == name) {
+            return Reply::error(404, "NAME_UNKNOWN", "repository name not known to registry");
+        }
+        let count = one("n").and_then(|count| count.parse().ok()).unwrap_or(usize::MAX);
+        let has_more = tags.len() > count;
+        tags.truncate(count);
+        let body = serde_json::json!({"name": name, "tags": tags});
+        let reply = Reply::new(200, body.to_string()).header("Content-Type", "application/json");
+        match tags.last().filter(|_| has_more) {
+            Some(last) => {
+                let next = format!("</v2/{name}/tags/list?last={last}&n={count}>; rel=\"next\"");
+                reply.header("Link", next)
+            }
+            None => reply,
+        }
     }
 
     fn get_blob(&self, request: &Incoming, name: &str, digest: &Digest) -> Reply {
