@@ -8,6 +8,7 @@ mod outcome;
 mod processes;
 mod programs;
 mod run;
+mod system;
 
 pub use outcome::Outcome;
 pub use processes::{end, naming};

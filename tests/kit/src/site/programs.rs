@@ -86,9 +86,12 @@ fn remove_older(all: &Path) {
 fn place(from: &Path, to: &Path) {
     let directory = to.parent().expect("the path was joined");
     let draft = tempfile::NamedTempFile::new_in(directory).expect("a file can be made there");
-    std::fs::copy(from, draft.path()).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
+    let draft = draft.into_temp_path();
+    // By another process: a program that a third thread starts meanwhile would inherit the open
+    // file, and what is open for writing cannot be executed.
+    let copied = std::process::Command::new("cp").arg(from).arg(&draft).status();
+    assert!(copied.is_ok_and(|status| status.success()), "{} cannot be copied", from.display());
     let everybody = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(draft.path(), everybody).expect("the owner may");
-    // Closed for writing before it has its name: a file that is written cannot be executed.
-    draft.into_temp_path().persist(to).expect("a rename within a directory");
+    std::fs::set_permissions(&draft, everybody).expect("the owner may");
+    draft.persist(to).expect("a rename within a directory");
 }

@@ -23,6 +23,7 @@ impl<'a> Run<'a> {
             line.push(' ');
             line.push_str(&argument.to_string_lossy());
         }
+        let (program, arguments) = site.with_system(program, arguments);
         let mut command = Command::new(program);
         command.args(arguments);
         site.dress(&mut command);
