@@ -137,3 +137,42 @@ pub enum Error {
         key: PathBuf,
     },
 }
+
+impl Error {
+    /// Returns the kind's name: that of `tests/data/registries-cases.toml` where it has one.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Registries { fault, .. } => fault.name(),
+            Self::Rewrite { .. } => "rewrite",
+            // Text that is no UTF-8 is no TOML either.
+            Self::Utf8 { .. } => "toml-syntax",
+            Self::Unreadable { .. } => "unreadable",
+            Self::NotAFile { .. } => "not-a-file",
+            Self::TooLarge { .. } => "too-large",
+            Self::TooMany { .. } => "too-many",
+            Self::Settings { .. } => "settings",
+            Self::Variable { .. } => "variable",
+            Self::NoKey { .. } | Self::NoCertificate { .. } => "certificate",
+        }
+    }
+
+    /// Returns the file or directory that is to blame, with its line where that is known.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Self::Registries { at, .. }
+            | Self::Rewrite { at, .. }
+            | Self::Utf8 { at }
+            | Self::Settings { at, .. } => Some(at.clone()),
+            Self::Unreadable { path, .. }
+            | Self::NotAFile { path, .. }
+            | Self::TooLarge { path, .. }
+            | Self::TooMany { path, .. } => Some(Place { path: path.clone(), line: None }),
+            Self::NoKey { certificate: path, .. } | Self::NoCertificate { key: path, .. } => {
+                Some(Place { path: path.clone(), line: None })
+            }
+            Self::Variable { .. } => None,
+        }
+    }
+}

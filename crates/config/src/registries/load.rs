@@ -3,6 +3,7 @@
 //! Files and order: `registry.md` §4.1; broken ones: S40 to S42 of `reliability.md`. Not here:
 //! keeping the old rules while a file is broken (`orlop-daemon`).
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -10,7 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Registries, parse};
+use super::{Registries, parse, salvage};
 use crate::error::Error;
 use crate::limits;
 use crate::paths::Paths;
@@ -21,6 +22,8 @@ use crate::reading;
 pub struct Loaded {
     /// The rules.
     pub registries: Registries,
+    /// The files that were read, in order.
+    pub files: Vec<PathBuf>,
     /// What the user should hear once.
     pub warnings: Vec<String>,
     /// The files as they were found, taken before they were read.
@@ -31,12 +34,14 @@ pub struct Loaded {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stamp(Vec<(PathBuf, Option<State>)>);
 
-/// Inode, bytes, and time of the last change of content, in seconds and nanoseconds.
+/// Device and inode, bytes, and the times of the last change of content and of anything, in
+/// seconds and nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
-    inode: u64,
+    file: (u64, u64),
     bytes: u64,
     modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 /// The files to read, in order.
@@ -53,27 +58,46 @@ struct Files {
 pub fn load(paths: &Paths) -> Result<Loaded, Error> {
     let files = find(paths)?;
     let stamp = stamp_of(&files);
-    let mut registries = Registries::default();
-    let mut warnings = Vec::new();
+    let mut loaded = Loaded { stamp, ..Loaded::default() };
     let (main, must_exist) = &files.main;
     match reading::read_text(main, limits::SETTINGS_FILE_BYTES) {
-        Ok(text) => lay_over(&mut registries, &mut warnings, main, &text)?,
+        Ok(text) => loaded.lay_over(main, &text)?,
         Err(error) if !must_exist && reading::is_missing(&error) => {}
         Err(error) => return Err(error),
     }
     for path in &files.drop_ins {
         match reading::read_text(path, limits::SETTINGS_FILE_BYTES) {
-            Ok(text) => lay_over(&mut registries, &mut warnings, path, &text)?,
+            Ok(text) => loaded.lay_over(path, &text)?,
             // It vanished since it was listed, or is a link to nothing.
             Err(error) if reading::is_missing(&error) => {
                 if path.is_symlink() {
-                    warnings.push(format!("{} is a link to nothing", path.display()));
+                    loaded.warnings.push(format!("{} is a link to nothing", path.display()));
                 }
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(Loaded { registries, warnings, stamp })
+    Ok(loaded)
+}
+
+/// Returns what a user's files block while they cannot be used: what the good ones among them say,
+/// and what can be read off the lines of the others. Files that cannot be read say nothing.
+#[must_use]
+pub fn seems_blocked(paths: &Paths) -> BTreeSet<String> {
+    let Ok(files) = find(paths) else { return BTreeSet::new() };
+    let mut good = Registries::default();
+    let mut blocked = BTreeSet::new();
+    for path in std::iter::once(&files.main.0).chain(&files.drop_ins) {
+        let Ok(bytes) = reading::read(path, limits::SETTINGS_FILE_BYTES) else { continue };
+        let text = String::from_utf8_lossy(&bytes);
+        match parse::parse(path, text.trim_start_matches('\u{feff}')) {
+            Ok(file) => good.lay_over(file),
+            Err(_) => blocked.append(&mut salvage::blocked(&text)),
+        }
+    }
+    let tables = good.tables.into_values().filter(|table| table.blocked);
+    blocked.extend(tables.map(|table| table.prefix));
+    blocked
 }
 
 /// Says in which state a user's files are, without reading them.
@@ -84,16 +108,14 @@ pub fn stamp(paths: &Paths) -> Result<Stamp, Error> {
     Ok(stamp_of(&find(paths)?))
 }
 
-fn lay_over(
-    registries: &mut Registries,
-    warnings: &mut Vec<String>,
-    path: &Path,
-    text: &str,
-) -> Result<(), Error> {
-    let mut file = parse::parse(path, text)?;
-    warnings.append(&mut file.warnings);
-    registries.lay_over(file);
-    Ok(())
+impl Loaded {
+    fn lay_over(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+        let mut file = parse::parse(path, text)?;
+        self.warnings.append(&mut file.warnings);
+        self.registries.lay_over(file);
+        self.files.push(path.to_owned());
+        Ok(())
+    }
 }
 
 fn find(paths: &Paths) -> Result<Files, Error> {
@@ -148,6 +170,10 @@ fn stamp_of(files: &Files) -> Stamp {
 
 fn state(path: &Path) -> Option<State> {
     let found = fs::metadata(path).ok()?;
-    let modified = (found.mtime(), found.mtime_nsec());
-    Some(State { inode: found.ino(), bytes: found.len(), modified })
+    Some(State {
+        file: (found.dev(), found.ino()),
+        bytes: found.len(),
+        modified: (found.mtime(), found.mtime_nsec()),
+        changed: (found.ctime(), found.ctime_nsec()),
+    })
 }

@@ -6,20 +6,22 @@
 //! aliases and the short-name mode are validated and not applied: names after `docker://` are
 //! Docker's. Not here: trying the sources (`orlop-registry`); certificates ([`crate::certs`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Place;
 
 mod fault;
+mod keys;
 mod load;
 mod merge;
 mod parse;
+mod salvage;
 mod sources;
 #[cfg(test)]
 mod tests;
 
 pub use fault::Fault;
-pub use load::{Loaded, Stamp, load, stamp};
+pub use load::{Loaded, Stamp, load, seems_blocked, stamp};
 pub use sources::Source;
 
 /// The rules of one user: all files merged and validated. `Default` is no rule at all.
@@ -30,6 +32,8 @@ pub struct Registries {
     search: Vec<String>,
     helpers: Option<Vec<String>>,
     aliases: BTreeMap<String, String>,
+    /// Names that must not be contacted besides what the tables say ([`Registries::hold`]).
+    held: BTreeSet<String>,
 }
 
 /// One `[[registry]]`.
@@ -83,6 +87,17 @@ impl Registries {
             Some(helpers) => helpers.iter().map(String::as_str).collect(),
             None => vec!["containers-auth.json"],
         }
+    }
+
+    /// Says whether a table of exactly this prefix blocks.
+    #[must_use]
+    pub fn has_blocked(&self, prefix: &str) -> bool {
+        self.tables.get(prefix).is_some_and(|table| table.blocked)
+    }
+
+    /// Blocks these names too, each as a prefix: what [`seems_blocked`] found in broken files.
+    pub fn hold(&mut self, names: BTreeSet<String>) {
+        self.held.extend(names);
     }
 
     /// Returns the search list, which Orlop does not use.

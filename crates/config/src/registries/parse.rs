@@ -1,7 +1,9 @@
 //! One file of `registries.conf`: text to a validated [`RulesFile`], or a fault and its line.
 //!
-//! Keys: `registry.md` §4.2; checks and their order: §4.6. Keys that are not known are ignored
-//! with one warning a file. Not here: reading it ([`super::load`]); other files ([`super::merge`]).
+//! Keys: `registry.md` §4.2; checks: §4.6, in containers/image's order. Keys are matched whatever
+//! the case of their letters, as its TOML library does ([`super::keys`]). Keys that are not known
+//! are ignored with one warning a file. Not here: reading it ([`super::load`]); other files
+//! ([`super::merge`]).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,9 +11,9 @@ use std::path::Path;
 use orlop_oci::{Host, Reference};
 use serde::Deserialize;
 use toml::Spanned;
-use toml::de::DeTable;
+use toml::de::{DeTable, Deserializer};
 
-use super::{Fault, Mirror, Pulls, Table};
+use super::{Fault, Mirror, Pulls, Table, keys};
 use crate::error::{Error, Place};
 
 /// What one file says, validated.
@@ -38,6 +40,23 @@ struct RawFile {
     registry: Vec<Spanned<RawTable>>,
     #[serde(default)]
     aliases: BTreeMap<String, Spanned<String>>,
+    /// Version 1.
+    #[serde(default)]
+    registries: RawVersion1,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawVersion1 {
+    search: Option<Spanned<RawList>>,
+    insecure: Option<Spanned<RawList>>,
+    block: Option<Spanned<RawList>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawList {
+    registries: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,15 +90,12 @@ struct Found {
 /// Parses and validates one file's text; `path` is its name for messages.
 pub(super) fn parse(path: &Path, text: &str) -> Result<RulesFile, Error> {
     let file = Text { path, text };
-    let document = DeTable::parse(text)
+    let mut document = DeTable::parse(text)
         .map_err(|cause| file.parser_error(&cause, Fault::TomlSyntax(cause.message().into())))?;
-    let document = document.get_ref();
-    if let Some(offset) = version_1(document) {
-        return Err(file.error(Found { fault: Fault::V1Format, offset }));
-    }
-    let raw: RawFile = toml::from_str(text)
+    let unknown = keys::settle(document.get_mut());
+    let warnings = file.unknown_keys(unknown);
+    let raw = RawFile::deserialize(Deserializer::from(document))
         .map_err(|cause| file.parser_error(&cause, Fault::Type(cause.message().into())))?;
-    let warnings = file.unknown_keys(document);
     file.validate(raw, warnings).map_err(|found| file.error(found))
 }
 
@@ -106,46 +122,44 @@ impl Text<'_> {
     }
 
     /// One warning that names all keys Orlop does not know.
-    fn unknown_keys(&self, document: &DeTable<'_>) -> Vec<String> {
-        let mut unknown = unknown_in(document, FILE_KEYS, "");
-        let tables = document.get("registry").and_then(|value| value.get_ref().as_array());
-        for table in tables.into_iter().flatten().filter_map(|value| value.get_ref().as_table()) {
-            unknown.extend(unknown_in(table, TABLE_KEYS, "registry."));
-            let mirrors = table.get("mirror").and_then(|value| value.get_ref().as_array());
-            let mirrors = mirrors.into_iter().flatten();
-            for mirror in mirrors.filter_map(|value| value.get_ref().as_table()) {
-                unknown.extend(unknown_in(mirror, MIRROR_KEYS, "registry.mirror."));
-            }
-        }
-        unknown.sort_by_key(|(offset, _)| *offset);
+    fn unknown_keys(&self, unknown: Vec<(usize, String)>) -> Vec<String> {
         let Some((offset, _)) = unknown.first() else { return Vec::new() };
         let names: Vec<_> = unknown.iter().map(|(_, name)| name.as_str()).collect();
         vec![format!("{}: unknown keys are ignored: {}", self.place(*offset), names.join(", "))]
     }
 
-    fn validate(&self, raw: RawFile, warnings: Vec<String>) -> Result<RulesFile, Found> {
+    fn validate(&self, raw: RawFile, mut warnings: Vec<String>) -> Result<RulesFile, Found> {
+        let RawVersion1 { search, insecure, block } = raw.registries;
+        let mut lists = [search, insecure, block].into_iter().flatten();
+        if let Some(list) = lists.find(|list| list.get_ref().registries.is_some()) {
+            return Err(Found { fault: Fault::V1Format, offset: list.span().start });
+        }
         let mut tables = Vec::new();
         for table in raw.registry {
             let offset = table.span().start;
             tables.push((offset, self.validate_table(offset, table.into_inner())?));
         }
         check_conflicts(&tables)?;
+        let search = raw.unqualified_search_registries.map(|entries| {
+            entries.into_iter().map(validate_search_entry).collect::<Result<Vec<_>, _>>()
+        });
+        let search = search.transpose()?;
         if let Some(mode) = &raw.short_name_mode
             && !matches!(mode.get_ref().as_str(), "" | "enforcing" | "permissive" | "disabled")
         {
             let fault = Fault::ShortNameMode(mode.get_ref().clone());
             return Err(Found { fault, offset: mode.span().start });
         }
-        let search = raw.unqualified_search_registries.map(|entries| {
-            entries.into_iter().map(validate_search_entry).collect::<Result<Vec<_>, _>>()
-        });
+        for (offset, table) in &tables {
+            warnings.extend(self.check_wildcard(*offset, &table.prefix)?);
+        }
         for (name, value) in &raw.aliases {
             let offset = value.span().start;
             validate_alias(name, value.get_ref()).map_err(|fault| Found { fault, offset })?;
         }
         Ok(RulesFile {
             tables: tables.into_iter().map(|(_, table)| table).collect(),
-            search: search.transpose()?,
+            search,
             helpers: raw.credential_helpers,
             aliases: raw
                 .aliases
@@ -156,18 +170,31 @@ impl Text<'_> {
         })
     }
 
+    /// Refuses a wildcard with more than a host; warns of a `*` that stands for nothing, which
+    /// containers/image reads and never finds in a name.
+    fn check_wildcard(&self, offset: usize, prefix: &str) -> Result<Option<String>, Found> {
+        if prefix.starts_with("*.") && prefix.contains(['/', '@', ':']) {
+            return Err(Found { fault: Fault::WildcardPrefix(prefix.to_owned()), offset });
+        }
+        let matches_nothing = match prefix.strip_prefix("*.") {
+            Some(domain) => domain.parse::<Host>().is_err(),
+            None => prefix.is_empty() || prefix.contains('*'),
+        };
+        Ok(matches_nothing.then(|| {
+            let at = self.place(offset);
+            format!("{at}: the prefix {prefix:?} matches nothing; a wildcard is like *.example.com")
+        }))
+    }
+
     fn validate_table(&self, offset: usize, raw: RawTable) -> Result<Table, Found> {
         let found = |fault| Found { fault, offset };
-        let mut prefix = trim_location(&raw.prefix).map_err(found)?;
         let location = trim_location(&raw.location).map_err(found)?;
-        match (prefix.is_empty(), location.is_empty()) {
+        let mut prefix = trim_location(&raw.prefix).map_err(found)?;
+        match (raw.prefix.is_empty(), location.is_empty()) {
             (true, true) => return Err(found(Fault::NoPrefixNoLocation)),
             (true, false) => prefix.clone_from(&location),
             (false, true) if !prefix.starts_with("*.") => return Err(found(Fault::LocationUnset)),
             (false, _) => {}
-        }
-        if prefix.contains('*') && !is_wildcard(&prefix) {
-            return Err(found(Fault::WildcardPrefix(prefix)));
         }
         if !raw.pull_from_mirror.is_empty() {
             return Err(found(Fault::PullFromMirrorMisplaced(prefix)));
@@ -191,51 +218,12 @@ impl Text<'_> {
     }
 }
 
-const FILE_KEYS: &[&str] = &[
-    "unqualified-search-registries",
-    "credential-helpers",
-    "short-name-mode",
-    "additional-layer-store-auth-helper",
-    "registry",
-    "aliases",
-];
-const TABLE_KEYS: &[&str] = &[
-    "prefix",
-    "location",
-    "insecure",
-    "blocked",
-    "mirror-by-digest-only",
-    "pull-from-mirror",
-    "mirror",
-];
-const MIRROR_KEYS: &[&str] = &["location", "insecure", "pull-from-mirror"];
-
-/// Keys that are not known, with their offsets.
-fn unknown_in(table: &DeTable<'_>, known: &[&str], before: &str) -> Vec<(usize, String)> {
-    let keys = table.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
-    keys.map(|key| (key.span().start, format!("{before}{}", key.get_ref()))).collect()
-}
-
-/// Where a file shows that it is in version 1, even when its lists are empty.
-fn version_1(document: &DeTable<'_>) -> Option<usize> {
-    let (key, value) = document.get_key_value("registries")?;
-    let parts = value.get_ref().as_table()?;
-    let is_version_1 = ["search", "insecure", "block"].iter().any(|part| parts.contains_key(*part));
-    is_version_1.then(|| key.span().start)
-}
-
 /// Drops final slashes; refuses URLs.
 fn trim_location(text: &str) -> Result<String, Fault> {
     if text.contains("://") {
         return Err(Fault::Scheme(text.to_owned()));
     }
     Ok(text.trim_end_matches('/').to_owned())
-}
-
-/// `*.` and a host name without port.
-fn is_wildcard(prefix: &str) -> bool {
-    let host = prefix.strip_prefix("*.").and_then(|name| name.parse::<Host>().ok());
-    host.is_some_and(|host| host.port().is_none() && host.address().is_none())
 }
 
 fn validate_mirror(prefix: &str, by_digest_only: bool, raw: &RawMirror) -> Result<Mirror, Fault> {

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 
 use orlop_oci::Reference;
 
-use super::{Pulls, Registries, Table};
+use super::{Mirror, Pulls, Registries, Table};
 use crate::error::Error;
 
 /// One place to pull from.
@@ -36,18 +36,12 @@ impl Registries {
             return Ok(vec![Source {
                 reference: reference.clone(),
                 insecure: false,
-                blocked: false,
+                blocked: self.blocks(reference),
                 is_mirror: false,
             }]);
         };
-        let has_digest = reference.digest().is_some();
-        let serves = |pulls: Pulls| match pulls {
-            Pulls::All => has_digest || !table.mirror_by_digest_only,
-            Pulls::DigestOnly => has_digest,
-            Pulls::TagOnly => !has_digest,
-        };
         let mut sources = Vec::new();
-        for mirror in table.mirrors.iter().filter(|mirror| serves(mirror.pulls)) {
+        for mirror in table.mirrors.iter().filter(|mirror| table.serves(mirror, reference)) {
             let source = self.source(table, &text, &format!("{}{rest}", mirror.location))?;
             sources.push(Source { insecure: mirror.insecure, is_mirror: true, ..source });
         }
@@ -67,10 +61,27 @@ impl Registries {
         self.matching(reference.host().name(), &reference.canonical()).map(|(table, _)| table)
     }
 
+    /// Says whether a name must not be contacted.
+    #[must_use]
+    pub fn blocks(&self, reference: &Reference) -> bool {
+        let (host, text) = (reference.host().name(), reference.canonical());
+        self.matching(host, &text).is_some_and(|(table, _)| table.blocked)
+            || self.held.iter().any(|prefix| rest(prefix, host, &text).is_some())
+    }
+
+    /// Returns the mirrors of a reference's table that do not serve it, in order.
+    #[must_use]
+    pub fn passed_over(&self, reference: &Reference) -> Vec<&Mirror> {
+        let Some(table) = self.table_of(reference) else { return Vec::new() };
+        table.mirrors.iter().filter(|mirror| !table.serves(mirror, reference)).collect()
+    }
+
     /// The longest prefix that matches, of equals the first in byte order, and the text after it.
     fn matching<'a>(&self, host: &str, text: &'a str) -> Option<(&Table, &'a str)> {
-        let matching =
-            self.tables.values().filter_map(|table| Some((table, rest(table, host, text)?)));
+        let matching = self
+            .tables
+            .values()
+            .filter_map(|table| Some((table, rest(&table.prefix, host, text)?)));
         matching.min_by_key(|(table, _)| Reverse(table.prefix.len()))
     }
 
@@ -83,18 +94,31 @@ impl Registries {
             rewritten: rewritten.into(),
             cause: Box::new(cause),
         })?;
-        let blocked = self.table_of(&reference).is_some_and(|table| table.blocked);
+        let blocked = self.blocks(&reference);
         Ok(Source { reference, insecure: false, blocked, is_mirror: false })
     }
 }
 
-/// The text after the part that a table matches, `None` when it does not match.
-fn rest<'a>(table: &Table, host: &str, text: &'a str) -> Option<&'a str> {
-    if let Some(domain) = table.prefix.strip_prefix('*') {
+impl Table {
+    /// Says whether one of its mirrors serves pulls of this reference. A digest decides, also
+    /// beside a tag.
+    fn serves(&self, mirror: &Mirror, reference: &Reference) -> bool {
+        let has_digest = reference.digest().is_some();
+        match mirror.pulls {
+            Pulls::All => has_digest || !self.mirror_by_digest_only,
+            Pulls::DigestOnly => has_digest,
+            Pulls::TagOnly => !has_digest,
+        }
+    }
+}
+
+/// The text after the part that a prefix matches, `None` when it does not match.
+fn rest<'a>(prefix: &str, host: &str, text: &'a str) -> Option<&'a str> {
+    if let Some(domain) = prefix.strip_prefix('*').filter(|domain| domain.starts_with('.')) {
         // `.example.com` has to end the host and must not be all of it.
         let is_below = host.len() > domain.len() && host.ends_with(domain);
         return text.get(host.len()..).filter(|_| is_below);
     }
-    let rest = text.strip_prefix(table.prefix.as_str())?;
+    let rest = text.strip_prefix(prefix)?;
     (rest.is_empty() || rest.starts_with(['/', ':', '@'])).then_some(rest)
 }

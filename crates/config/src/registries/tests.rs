@@ -100,14 +100,6 @@ impl World {
     }
 }
 
-fn kind(error: &Error) -> &'static str {
-    match error {
-        Error::Registries { fault, .. } => fault.name(),
-        Error::Rewrite { .. } => "rewrite",
-        other => panic!("{other:?}"),
-    }
-}
-
 fn run(id: &str) {
     let case = cases().into_iter().find(|case| case.id == id).unwrap();
     let mut world = World::new();
@@ -118,7 +110,7 @@ fn run(id: &str) {
     let loaded = world.load();
     if case.stage.as_deref() == Some("config") {
         let error = loaded.expect_err(id);
-        assert_eq!(Some(kind(&error)), case.error.as_deref(), "{id}: {error}");
+        assert_eq!(Some(error.name()), case.error.as_deref(), "{id}: {error}");
         let Error::Registries { at, .. } = &error else { panic!("{id}: {error:?}") };
         assert!(at.line.is_some(), "{id}: {error}");
         return;
@@ -129,7 +121,7 @@ fn run(id: &str) {
     let sources = loaded.registries.sources(&reference);
     if case.stage.as_deref() == Some("pull") {
         let error = sources.expect_err(id);
-        assert_eq!(Some(kind(&error)), case.error.as_deref(), "{id}: {error}");
+        assert_eq!(Some(error.name()), case.error.as_deref(), "{id}: {error}");
         return;
     }
     let sources = sources.expect(id);
@@ -293,6 +285,74 @@ fn unknown_keys_are_named_in_one_warning() {
         path.display()
     );
     assert_eq!(world.load().unwrap().warnings, [expected]);
+}
+
+#[test]
+fn keys_are_read_in_any_case_and_the_exact_one_counts_first() {
+    let text = "[[Registry]]\nLocation = 'a.example'\nBLOCKED = true\n\
+                [[Registry.Mirror]]\nLocation = 'm.example'\nPull-From-Mirror = 'digest-only'\n\
+                [Aliases]\nx = 'a.example/x'\n";
+    let mut world = World::new();
+    world.write("system", text);
+    let loaded = world.load().unwrap();
+    assert_eq!(loaded.warnings, [] as [&str; 0]);
+    let table = &loaded.registries.tables["a.example"];
+    assert!(table.blocked);
+    assert_eq!(table.mirrors[0].pulls, Pulls::DigestOnly);
+    assert_eq!(loaded.registries.aliases().len(), 1);
+
+    let text = "[[registry]]\nLocation = 'b.example'\nlocation = 'a.example'\n";
+    let path = world.write("system", text);
+    let loaded = world.load().unwrap();
+    assert!(loaded.registries.tables.contains_key("a.example"));
+    let warning = format!("{}:2: unknown keys are ignored: registry.Location", path.display());
+    assert_eq!(loaded.warnings, [warning]);
+
+    world.write("system", "[Registries.Block]\nRegistries = []\n");
+    assert_eq!(world.load().unwrap_err().name(), "v1-format");
+    world.write("system", "[[Registry]]\nLocation = 'a.example'\nInsecure = 'yes'\n");
+    let error = world.load().unwrap_err();
+    assert_eq!((error.name(), error.place().unwrap().line), ("type", Some(3)));
+}
+
+#[test]
+fn a_star_that_stands_for_nothing_is_a_warning_and_matches_nothing() {
+    for prefix in ["foo.*.example", "*", "*example", "*.", "*.a.*.example", "/"] {
+        let mut world = World::new();
+        let text = format!("[[registry]]\nprefix = '{prefix}'\nlocation = 'l.example'\n");
+        world.write("system", text);
+        let loaded = world.load().unwrap();
+        assert!(loaded.warnings.concat().contains("matches nothing"), "{prefix}");
+        let reference = Reference::parse("foo.a.example/x:1").unwrap();
+        assert_eq!(loaded.registries.table_of(&reference), None, "{prefix}");
+    }
+}
+
+#[test]
+fn of_several_faults_the_one_that_upstream_finds_first_is_told() {
+    for (text, kind) in [
+        ("prefix = '/'\n", "location-unset"),
+        ("location = '/'\n", "no-prefix-no-location"),
+        (
+            "prefix = '*.a/b'\nlocation = 'x'\npull-from-mirror = 'all'\n",
+            "pull-from-mirror-misplaced",
+        ),
+        (
+            "prefix = '*.a/b'\nlocation = 'x'\n[[registry]]\nlocation = 'x'\nblocked = true\n",
+            "conflict-blocked",
+        ),
+    ] {
+        let mut world = World::new();
+        world.write("system", format!("[[registry]]\n{text}"));
+        assert_eq!(world.load().unwrap_err().name(), kind, "{text}");
+    }
+    let mut world = World::new();
+    world.write("system", "unqualified-search-registries = ['a/b']\nshort-name-mode = 'x'\n");
+    assert_eq!(world.load().unwrap_err().name(), "search-entry");
+    world.write("system", "[registries.search]\n");
+    assert!(world.load().is_ok(), "a table of version 1 without its list says nothing");
+    world.write("system", "registries = ['a.example']\n");
+    assert_eq!(world.load().unwrap_err().name(), "type");
 }
 
 #[test]

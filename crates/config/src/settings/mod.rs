@@ -8,6 +8,8 @@
 //! max = "50GiB"
 //! [daemon]
 //! idle-exit = "10min"    # or a number of seconds
+//! [registry]
+//! oras-mirrors = true    # mirrors of registries.conf serve oras:// too
 //! ```
 //!
 //! A key that is not known is an error with file, line and the nearest key: a setting that is
@@ -64,6 +66,8 @@ pub struct Settings {
     pub cache_max_bytes: Option<u64>,
     /// Time without work after which the daemon exits; zero: never.
     pub idle_exit: Duration,
+    /// Whether mirrors of `registries.conf` serve `oras://` pulls too.
+    pub oras_mirrors: bool,
 }
 
 impl Default for Settings {
@@ -73,6 +77,7 @@ impl Default for Settings {
             level: None,
             cache_max_bytes: None,
             idle_exit: limits::IDLE_EXIT,
+            oras_mirrors: false,
         }
     }
 }
@@ -163,6 +168,9 @@ impl Settings {
                 let time = seconds.or_else(|| parse_duration(value.as_str()?));
                 self.idle_exit = time.ok_or_else(|| wrong("a time such as \"10min\""))?;
             }
+            "registry.oras-mirrors" => {
+                self.oras_mirrors = value.as_bool().ok_or_else(|| wrong("true or false"))?;
+            }
             _ => return Err(unknown(name)),
         }
         Ok(())
@@ -181,7 +189,8 @@ impl Settings {
 }
 
 /// All keys there are.
-const KEYS: &[&str] = &["image.compression", "image.level", "cache.max", "daemon.idle-exit"];
+const KEYS: &[&str] =
+    &["image.compression", "image.level", "cache.max", "daemon.idle-exit", "registry.oras-mirrors"];
 
 fn integer(value: &DeValue<'_>) -> Option<u64> {
     let integer = value.as_integer()?;

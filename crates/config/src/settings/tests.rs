@@ -12,12 +12,13 @@ fn refusal(text: &str) -> String {
 #[test]
 fn all_settings_are_read() {
     let text = "[image]\ncompression = 'gzip'\nlevel = 9\n[cache]\nmax = '1.5GiB'\n\
-                [daemon]\nidle-exit = '2min'\n";
+                [daemon]\nidle-exit = '2min'\n[registry]\noras-mirrors = true\n";
     let expected = Settings {
         compression: Compression::Gzip,
         level: Some(9),
         cache_max_bytes: Some(3 << 29),
         idle_exit: Duration::from_secs(120),
+        oras_mirrors: true,
     };
     assert_eq!(parse(text).unwrap(), expected);
     assert_eq!(parse("").unwrap(), Settings::default());
