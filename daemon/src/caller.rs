@@ -8,10 +8,10 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use orlop_config::env::{self, Environment};
+use orlop_config::env::Environment;
 use orlop_config::{Face, Paths};
 use orlop_credentials::docker_json::AuthFile;
-use orlop_credentials::loading::{self, Kind as FileKind};
+use orlop_credentials::loading;
 use orlop_credentials::precedence::{Known, Sources};
 use orlop_credentials::programs::Surroundings as HelperSurroundings;
 use orlop_credentials::{Credential, Secret};
@@ -80,15 +80,7 @@ impl Caller {
         &self,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<AuthFile>, Failure> {
-        let mut files = Vec::new();
-        if let Some(text) = self.environment.get(env::DOCKER_AUTH_CONFIG) {
-            files.push(AuthFile::parse(text.as_encoded_bytes(), "DOCKER_AUTH_CONFIG")?);
-        }
-        for file in self.paths.credential_files().read {
-            let kind = if file.is_legacy { FileKind::Legacy } else { FileKind::Default };
-            files.extend(loading::auth_file(&file.path, kind, warnings)?);
-        }
-        Ok(files)
+        Ok(loading::default_files(&self.environment, &self.paths, warnings)?)
     }
 
     /// All credentials that a request for a reference at `host` may use. Blocks.
@@ -116,6 +108,7 @@ impl Caller {
             environment: access.environment.map(credential),
             explicit,
             files,
+            helpers: Vec::new(),
             around: self.around_helpers(),
         })
     }

@@ -23,6 +23,7 @@ pub mod programs;
 pub mod reading;
 pub mod remote_yaml;
 pub mod secret;
+pub mod telling;
 pub mod update;
 
 pub use error::Error;

@@ -9,7 +9,8 @@
 
 use std::path::Path;
 
-use orlop_config::limits;
+use orlop_config::env::{self, Environment};
+use orlop_config::{Paths, limits};
 
 use crate::docker_json::AuthFile;
 use crate::remote_yaml::RemoteYaml;
@@ -54,6 +55,27 @@ pub fn auth_file(
     let file = settled(path, &name, kind, &content.bytes)?;
     warnings.extend_from_slice(file.warnings());
     Ok(Some(file))
+}
+
+/// Loads what is read when no file is named: `DOCKER_AUTH_CONFIG`, then the default files in
+/// order, those that exist.
+///
+/// # Errors
+/// As [`auth_file`], of the first that cannot be used.
+pub fn default_files(
+    environment: &Environment,
+    paths: &Paths,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<AuthFile>, Error> {
+    let mut files = Vec::new();
+    if let Some(text) = environment.get(env::DOCKER_AUTH_CONFIG) {
+        files.push(AuthFile::parse(text.as_encoded_bytes(), "DOCKER_AUTH_CONFIG")?);
+    }
+    for file in paths.credential_files().read {
+        let kind = if file.is_legacy { Kind::Legacy } else { Kind::Default };
+        files.extend(auth_file(&file.path, kind, warnings)?);
+    }
+    Ok(files)
 }
 
 /// Loads a credential file for an edit, without a word about its owner or mode.

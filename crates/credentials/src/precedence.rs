@@ -2,6 +2,7 @@
 //!
 //! Flags, then the environment (both only for the host that the user named), then an explicit
 //! auth file, which is exclusive, else the default files in order with their helpers, else nobody.
+//! `credential-helpers` of registries.conf puts further helpers before or after those files.
 //! A mirror is looked up by its own name and never gets what was given for another host.
 //!
 //! Not here: reading the files ([`crate::update`]), which files there are (`orlop-config`).
@@ -9,6 +10,9 @@
 use crate::docker_json::{AuthFile, Found};
 use crate::programs::{self, Surroundings};
 use crate::{Credential, Error, keys};
+
+/// The word in `credential-helpers` of registries.conf that stands for the credential files.
+pub const FILES: &str = "containers-auth.json";
 
 /// All sources that one request may draw on.
 #[derive(Debug, Default)]
@@ -23,6 +27,9 @@ pub struct Sources {
     pub explicit: Option<AuthFile>,
     /// The default files, in order of reading.
     pub files: Vec<AuthFile>,
+    /// `credential-helpers` of registries.conf, in order, [`FILES`] among them; empty: the files
+    /// alone.
+    pub helpers: Vec<String>,
     /// Environment for helpers.
     pub around: Surroundings,
 }
@@ -49,28 +56,55 @@ impl Sources {
         path: &str,
         warnings: &mut Vec<String>,
     ) -> Result<Option<Known>, Error> {
-        if host == self.named || (keys::is_hub(host) && keys::is_hub(&self.named)) {
-            for (credential, origin) in
-                [(&self.flags, "the command line"), (&self.environment, "the environment")]
-            {
-                if let Some(credential) = credential {
-                    let origin = origin.to_owned();
-                    return Ok(Some(Known { credential: credential.clone(), origin }));
+        if let Some((credential, origin)) = self.given(host) {
+            let origin = origin.to_owned();
+            return Ok(Some(Known { credential: credential.clone(), origin }));
+        }
+        if let Some(file) = &self.explicit {
+            let answer = self.find_in(file, host, path, warnings)?;
+            return Ok(answer.known());
+        }
+        for step in self.steps(warnings) {
+            if step != FILES {
+                if let Answer::Known(known) = self.ask(step, false, host.to_owned(), warnings)? {
+                    return Ok(Some(known));
+                }
+                continue;
+            }
+            for file in &self.files {
+                match self.find_in(file, host, path, warnings)? {
+                    Answer::Nothing => {}
+                    answer => return Ok(answer.known()),
                 }
             }
         }
-        let files = match &self.explicit {
-            Some(file) => std::slice::from_ref(file),
-            None => self.files.as_slice(),
-        };
-        for file in files {
-            match self.find_in(file, host, path, warnings)? {
-                Answer::Known(known) => return Ok(Some(known)),
-                Answer::Final => return Ok(None),
-                Answer::Nothing => {}
-            }
-        }
         Ok(None)
+    }
+
+    /// What flags or the environment give for this host, and which of the two.
+    pub(crate) fn given(&self, host: &str) -> Option<(&Credential, &'static str)> {
+        let is_named = host == self.named || (keys::is_hub(host) && keys::is_hub(&self.named));
+        let flags = self.flags.as_ref().map(|credential| (credential, "the command line"));
+        let environment = || Some((self.environment.as_ref()?, "the environment"));
+        flags.or_else(environment).filter(|_| is_named)
+    }
+
+    /// What is asked in which order: global helpers, by the bare host, and [`FILES`]. A name that
+    /// could lead out of the search path is left out with a warning.
+    pub(crate) fn steps(&self, warnings: &mut Vec<String>) -> Vec<&str> {
+        if self.helpers.is_empty() {
+            return vec![FILES];
+        }
+        let (good, bad): (Vec<&str>, Vec<&str>) =
+            self.helpers.iter().map(String::as_str).partition(|name| programs::is_name(name));
+        warnings.extend(bad.into_iter().map(|name| {
+            format!(
+                "credential-helpers of registries.conf: \"{}\" is not a credential helper's \
+                 name; it is ignored",
+                name.escape_debug()
+            )
+        }));
+        good
     }
 
     fn find_in(
@@ -89,7 +123,18 @@ impl Sources {
             Found::Store(helper) => (helper, false),
             Found::Nothing => return Ok(Answer::Nothing),
         };
-        match programs::get(&helper, &keys::helper_key(host), &self.around) {
+        self.ask(&helper, is_final, keys::helper_key(host), warnings)
+    }
+
+    /// Asks a helper for a key. `is_final`: a file names it for this very host.
+    fn ask(
+        &self,
+        helper: &str,
+        is_final: bool,
+        key: String,
+        warnings: &mut Vec<String>,
+    ) -> Result<Answer, Error> {
+        match programs::get(helper, &key, &self.around) {
             Ok(Some(credential)) => {
                 let origin = format!("docker-credential-{helper}");
                 Ok(Answer::Known(Known { credential, origin }))
@@ -109,6 +154,15 @@ enum Answer {
     Known(Known),
     Final,
     Nothing,
+}
+
+impl Answer {
+    fn known(self) -> Option<Known> {
+        match self {
+            Self::Known(known) => Some(known),
+            Self::Final | Self::Nothing => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -139,7 +193,7 @@ mod tests {
                 file("a", "{}"),
                 file("b", r#"{"auths":{"h":{"auth":"ZGVmOnA="},"m":{"auth":"bWlyOnA="}}}"#),
             ],
-            around: Surroundings::default(),
+            ..Sources::default()
         };
         assert_eq!(user(&sources, "h").as_deref(), Some("flag"));
         sources.flags = None;

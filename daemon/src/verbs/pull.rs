@@ -62,6 +62,8 @@ pub(crate) struct Asked {
     /// The reference's own host may be asked without certificates: by flag, login or
     /// registries.conf.
     pub(crate) is_insecure: bool,
+    /// registries.conf says that the reference's own host must not be contacted.
+    pub(crate) is_blocked: bool,
     /// Where the session's notices arrive.
     pub(crate) notices: mpsc::UnboundedReceiver<String>,
 }
@@ -87,12 +89,15 @@ pub(crate) async fn ask(
     let (sender, notices) = mpsc::unbounded_channel();
     let (shared, asking, named) = (daemon.clone(), caller.clone(), reference.clone());
     let (no_https, insecure) = (access.no_https, access.insecure);
-    let (credentials, list, is_insecure, warnings) = daemon
+    let (credentials, list, is_insecure, is_blocked, warnings) = daemon
         .blocking("settings", move || {
             let (rules, mut warnings) = shared.rules.of(asking.paths())?;
             let list = rules.registries.sources(&named)?;
+            let is_blocked = rules.registries.blocks(&named);
             let listed = is_listed_insecure(&asking, &named);
-            let credentials = asking.credentials(named.host(), access, &mut warnings)?;
+            let mut credentials = asking.credentials(named.host(), access, &mut warnings)?;
+            credentials.helpers =
+                rules.registries.credential_helpers().into_iter().map(str::to_owned).collect();
             let sources = list.into_iter().filter(|source| mirrors || !source.is_mirror);
             let sources = sources
                 .map(|source| {
@@ -108,7 +113,8 @@ pub(crate) async fn ask(
             let is_insecure = sources
                 .iter()
                 .any(|source| source.insecure && source.reference.host() == named.host());
-            Ok((credentials, sources, is_insecure || insecure || listed, warnings))
+            let is_insecure = is_insecure || insecure || listed;
+            Ok((credentials, sources, is_insecure, is_blocked, warnings))
         })
         .await?;
     for warning in warnings {
@@ -117,7 +123,14 @@ pub(crate) async fn ask(
     let asking =
         Asking { credentials: Arc::new(credentials), tasks: daemon.tasks.clone(), notices: sender };
     let session = Session::new(&daemon.pool, caller.surroundings(), Arc::new(asking));
-    Ok(Asked { sources: session.sources(list), session, is_insecure, notices })
+    Ok(Asked { sources: session.sources(list), session, is_insecure, is_blocked, notices })
+}
+
+/// Whether the caller's settings let mirrors serve `oras://`.
+async fn serve_oras(daemon: &Daemon, caller: &Caller) -> Result<bool, Failure> {
+    let asking = caller.clone();
+    let settings = daemon.blocking("settings", move || Ok(Settings::load(asking.paths())?)).await?;
+    Ok(settings.oras_mirrors)
 }
 
 /// A login that was made with `--insecure` or `--no-https` is honoured.
@@ -142,7 +155,8 @@ pub(crate) async fn pull(
     events: &Events,
 ) -> Result<Pulled, Failure> {
     let Wanted { reference, is_oras, platform, platform_explicit, access } = wanted;
-    let mut asked = ask(daemon, caller, &reference, access, !is_oras).await?;
+    let mirrors = !is_oras || serve_oras(daemon, caller).await?;
+    let mut asked = ask(daemon, caller, &reference, access, mirrors).await?;
     let work = async {
         let chosen =
             documents::choose_manifest(daemon, &asked.sources, &reference, &platform).await?;

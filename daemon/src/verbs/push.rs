@@ -95,6 +95,10 @@ pub(crate) async fn push(
     let access = begin.access.unwrap_or_default();
     let no_https = access.no_https;
     let mut asked = pull::ask(daemon, &caller, &reference, access, false).await?;
+    if asked.is_blocked {
+        let message = format!("{} is blocked by registries.conf", reference.host());
+        return Err(Failure::of(Kind::SourceBlocked, message));
+    }
     // Never redirected, but the host is as trusted as in a pull.
     let insecure = asked.is_insecure;
     let source = Source { no_https, insecure, ..Source::new(reference.clone()) };

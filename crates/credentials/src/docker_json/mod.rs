@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::json_text::{self, Member, Node, Style, Value};
 use crate::keys::{self, Fit};
-use crate::{Credential, Error, Secret};
+use crate::{Credential, Error, Secret, programs};
 
 /// A parsed file, with its text for edits.
 pub struct AuthFile {
@@ -154,10 +154,7 @@ impl AuthFile {
 
     /// Names that could lead out of the search path are refused before anything is started.
     fn helper_name(&self, node: &Node) -> Result<(), Error> {
-        let name = node.text().unwrap_or_default();
-        let good =
-            name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        if good && !name.starts_with('.') {
+        if programs::is_name(node.text().unwrap_or_default()) {
             return Ok(());
         }
         Err(fault(&self.name, &self.text, node.span.start, "not a credential helper's name"))

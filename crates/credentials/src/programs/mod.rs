@@ -72,6 +72,14 @@ struct Answer {
     secret: String,
 }
 
+/// Says whether a text can be the `<name>` of a helper: one that cannot lead out of the search
+/// path.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    text.bytes().all(is_good) && !text.starts_with('.')
+}
+
 /// Asks a helper for the login of a server key; `None` when it has none.
 ///
 /// # Errors
