@@ -5,6 +5,8 @@
 
 mod daemon;
 mod daemon_ends;
+mod explain;
+mod explain_cases;
 mod inspect;
 mod login;
 mod many_logins;

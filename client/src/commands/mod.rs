@@ -51,6 +51,7 @@ pub(crate) const ALL: &[Command] = &[
     registry::login::COMMAND,
     registry::logout::COMMAND,
     registry::list::COMMAND,
+    registry::explain::COMMAND,
     cache::list::COMMAND,
     cache::clean::COMMAND,
     cache::verify::COMMAND,

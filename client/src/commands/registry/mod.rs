@@ -1,8 +1,10 @@
-//! `orlop registry`: logins.
+//! `orlop registry`: logins, and where images come from.
 
+pub(crate) mod explain;
 pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod logout;
+mod why;
 
 use orlop_proto::v1::Kind;
 
