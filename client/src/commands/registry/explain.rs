@@ -62,7 +62,7 @@ struct Refusal {
     stage: &'static str,
     /// A kind of `tests/data`, or one of docs/registries-conf.md.
     kind: &'static str,
-    failure: Failure,
+    failure: Box<Failure>,
     file: Option<String>,
     line: Option<usize>,
 }
@@ -116,7 +116,7 @@ fn parse(argument: &std::ffi::OsStr) -> Result<(Transport, Reference), Refusal> 
     let refuse = |kind, failure: Failure| Refusal {
         stage: "reference",
         kind,
-        failure,
+        failure: Box::new(failure),
         file: None,
         line: None,
     };
@@ -232,7 +232,7 @@ impl Refusal {
         Self {
             stage: "config",
             kind: error.name(),
-            failure: Failure::caused(Kind::SettingsInvalid, error),
+            failure: Box::new(Failure::caused(Kind::SettingsInvalid, error)),
             line: place.as_ref().and_then(|place| place.line),
             file: place.map(|place| place.path.display().to_string()),
         }
@@ -248,7 +248,13 @@ impl Refusal {
             E::Disk { path, .. } => (Some(path.display().to_string()), None),
             _ => (None, None),
         };
-        Self { stage: "config", kind: "credential-file", failure: error.into(), file, line }
+        Self {
+            stage: "config",
+            kind: "credential-file",
+            failure: Box::new(error.into()),
+            file,
+            line,
+        }
     }
 
     fn json(&self) -> Value {
