@@ -9,6 +9,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What is wrong with an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +66,14 @@ impl Identity {
     }
 
     fn made(names: &[&str], flaw: Option<Flaw>) -> Self {
+        static MADE: AtomicUsize = AtomicUsize::new(1);
         let ca_key = KeyPair::generate().expect("a key can be made");
         let mut ca = CertificateParams::new(Vec::new()).expect("no names are fine");
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        ca.distinguished_name.push(DnType::CommonName, "kit authority");
+        // Two authorities of one name would be told apart by a signature that does not fit.
+        let name = format!("kit authority {}", MADE.fetch_add(1, Ordering::Relaxed));
+        ca.distinguished_name.push(DnType::CommonName, name);
         let ca_pem = ca.self_signed(&ca_key).expect("an authority signs itself").pem();
         let issuer = Issuer::new(ca, ca_key);
 
