@@ -17,6 +17,8 @@ const LIMIT: u64 = 64 << 10;
 pub struct Tag {
     /// Digest of the top document (manifest or index).
     pub digest: Digest,
+    /// `host/path` of the source that said so: the registry itself or a mirror of it.
+    pub source: String,
     /// When the registry said so, by the clock of the host that asked; whole seconds.
     pub seen: SystemTime,
 }
@@ -25,8 +27,9 @@ pub struct Tag {
 struct Stored {
     reference: String,
     digest: Digest,
+    source: String,
     seen: u64,
-    /// Digest of the three, so that no flipped bit turns one digest into another.
+    /// Digest of the four, so that no flipped bit turns one digest into another.
     sum: Digest,
 }
 
@@ -34,27 +37,34 @@ impl Stored {
     /// The tag, if this is what was stored under the entry's name.
     fn check(self, entry: &Entry) -> Option<ReadTag> {
         let seen = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.seen))?;
-        let good = self.sum == Self::sum(&self.reference, &self.digest, self.seen)
+        let good = self.sum == Self::sum(&self.reference, &self.digest, &self.source, self.seen)
             && *entry == Entry::Tag(tag_key(&self.reference));
-        let tag = Tag { digest: self.digest, seen };
+        let tag = Tag { digest: self.digest, source: self.source, seen };
         good.then_some(ReadTag::Good { reference: self.reference, tag })
     }
 
-    fn sum(reference: &str, digest: &Digest, seen: u64) -> Digest {
-        Digest::sha256(format!("{reference}\n{digest}\n{seen}\n").as_bytes())
+    fn sum(reference: &str, digest: &Digest, source: &str, seen: u64) -> Digest {
+        Digest::sha256(format!("{reference}\n{digest}\n{source}\n{seen}\n").as_bytes())
     }
 }
 
 impl Store {
-    /// Remembers which digest a reference has at `now`.
+    /// Remembers which digest a reference has at `now`, as `source` (`host/path`) says.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`].
-    pub fn put_tag(&self, reference: &str, digest: &Digest, now: SystemTime) -> Result<(), Error> {
+    pub fn put_tag(
+        &self,
+        reference: &str,
+        digest: &Digest,
+        source: &str,
+        now: SystemTime,
+    ) -> Result<(), Error> {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let seen = since.as_secs();
-        let sum = Stored::sum(reference, digest, seen);
-        let stored = Stored { reference: reference.to_owned(), digest: digest.clone(), seen, sum };
+        let sum = Stored::sum(reference, digest, source, seen);
+        let (digest, source) = (digest.clone(), source.to_owned());
+        let stored = Stored { reference: reference.to_owned(), digest, source, seen, sum };
         let path = self.path(&Entry::Tag(tag_key(reference)));
         let bytes = serde_json::to_vec(&stored)
             .map_err(|cause| Error::disk("write", &path, 0, cause.into()))?;
@@ -111,9 +121,12 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let (one, two) = (Digest::sha256(b"1"), Digest::sha256(b"2"));
         assert_eq!(store.tag("h/a:1").unwrap(), None);
-        store.put_tag("h/a:1", &one, now).unwrap();
-        store.put_tag("h/a:1", &two, now).unwrap();
-        assert_eq!(store.tag("h/a:1").unwrap(), Some(Tag { digest: two, seen: now }));
+        store.put_tag("h/a:1", &one, "h/a", now).unwrap();
+        store.put_tag("h/a:1", &two, "m/a", now).unwrap();
+        assert_eq!(
+            store.tag("h/a:1").unwrap(),
+            Some(Tag { digest: two, source: "m/a".into(), seen: now })
+        );
         assert_eq!(store.tag("h/a:2").unwrap(), None);
     }
 
@@ -121,7 +134,7 @@ mod tests {
     fn f34_a_damaged_tag_is_no_tag() {
         let (_directory, store) = store();
         let digest = Digest::sha256(b"1");
-        store.put_tag("h/a:1", &digest, SystemTime::UNIX_EPOCH).unwrap();
+        store.put_tag("h/a:1", &digest, "h/a", SystemTime::UNIX_EPOCH).unwrap();
         let path = store.path(&Entry::Tag(tag_key("h/a:1")));
         let good = std::fs::read(&path).unwrap();
         for at in 0..good.len() {

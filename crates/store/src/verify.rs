@@ -197,7 +197,7 @@ mod tests {
         sif.publish().unwrap();
         drop(put_segment(store, 1, b"data", b"index"));
         store.put_recipe(&key(2), b"recipe").unwrap();
-        store.put_tag("h/a:1", &Digest::sha256(b""), SystemTime::UNIX_EPOCH).unwrap();
+        store.put_tag("h/a:1", &Digest::sha256(b""), "h/a", SystemTime::UNIX_EPOCH).unwrap();
     }
 
     fn files(store: &Store) -> Vec<PathBuf> {

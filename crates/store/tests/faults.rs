@@ -160,7 +160,7 @@ fn writes_until_killed() {
             partial.append(piece).unwrap();
         }
         partial.publish().unwrap();
-        store.put_tag("h/a:1", &digest, std::time::SystemTime::UNIX_EPOCH).unwrap();
+        store.put_tag("h/a:1", &digest, "h/a", std::time::SystemTime::UNIX_EPOCH).unwrap();
         if round % 7 == 0 {
             store.collect(1_000_000).unwrap();
         }

@@ -55,7 +55,7 @@ pub(crate) async fn choose_manifest(
     for _ in 0..=INDEX_DEPTH {
         let index = match document {
             Document::Manifest(manifest) => {
-                remember(daemon, reference, &top.digest);
+                remember(daemon, reference, &top.digest, &resolved.source);
                 return Ok(Chosen { top, digest, manifest, bytes, source, by_index, warnings });
             }
             Document::Index(index) => index,
@@ -90,17 +90,20 @@ pub(crate) async fn find_top(
 const TAG_AGE: Duration = Duration::from_secs(60);
 
 /// Remembers which digest a tag had, for when the registry cannot be asked. Nobody waits for it.
-fn remember(daemon: &Daemon, reference: &Reference, top: &Digest) {
+fn remember(daemon: &Daemon, reference: &Reference, top: &Digest, source: &str) {
     if reference.digest().is_some() {
         return;
     }
     let (store, name, top) = (daemon.store.clone(), reference.canonical(), top.clone());
+    let source = source.to_owned();
     daemon.tasks.detached("tag", move || {
         let now = clock::now();
         let is_fresh = store.tag(&name).ok().flatten().is_some_and(|tag| {
-            tag.digest == top && now.duration_since(tag.seen).is_ok_and(|age| age < TAG_AGE)
+            tag.digest == top
+                && tag.source == source
+                && now.duration_since(tag.seen).is_ok_and(|age| age < TAG_AGE)
         });
-        if !is_fresh && let Err(error) = store.put_tag(&name, &top, now) {
+        if !is_fresh && let Err(error) = store.put_tag(&name, &top, &source, now) {
             tracing::debug!(%error, name, "the tag is not remembered");
         }
     });
