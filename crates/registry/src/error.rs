@@ -246,7 +246,7 @@ pub enum Error {
         cause: BoxError,
     },
     /// registries.conf forbids the only source that is left.
-    #[error("{source_name} is blocked by registries.conf")]
+    #[error("blocked by registries.conf: {source_name}")]
     Blocked {
         /// `host/path` of the source.
         source_name: String,

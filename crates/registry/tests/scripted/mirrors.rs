@@ -140,7 +140,7 @@ async fn a_blocked_registry_is_never_asked() {
     let sources = vec![source(&mirror.host(), "a:1"), blocked.clone()];
     let error = site.session().sources(sources).resolve().await.unwrap_err();
     assert!(matches!(error, Error::Blocked { .. }), "{error:?}");
-    assert_eq!(error.to_string(), format!("{}/a is blocked by registries.conf", primary.host()));
+    assert_eq!(error.to_string(), format!("blocked by registries.conf: {}/a", primary.host()));
     let error = site.session().sources(vec![blocked]).resolve().await.unwrap_err();
     assert!(matches!(error, Error::Blocked { .. }), "{error:?}");
     assert_eq!(primary.requests().len(), 0);
