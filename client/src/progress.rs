@@ -90,7 +90,10 @@ impl Progress {
                 Ok(PullPhase::Merging) => self.line(Level::Verbose, "Merging the layers", output),
                 _ => {}
             },
-            Event::Warning(warning) => self.line(Level::Warning, &warning.text, output),
+            Event::Warning(warning) => {
+                let level = if warning.is_detail { Level::Verbose } else { Level::Warning };
+                self.line(level, &warning.text, output);
+            }
             Event::Done(_) => {}
         }
     }

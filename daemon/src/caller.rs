@@ -126,8 +126,23 @@ pub(crate) struct Asking {
     pub(crate) credentials: Arc<Sources>,
     /// Who runs helpers, which block.
     pub(crate) tasks: Tasks,
-    /// Gets sentences for the user. Nobody need listen.
-    pub(crate) notices: mpsc::UnboundedSender<String>,
+    /// Gets what the user may want to read. Nobody need listen.
+    pub(crate) notices: mpsc::UnboundedSender<Told>,
+}
+
+/// A sentence for the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The sentence; foreign parts are escaped.
+    pub(crate) text: String,
+    /// Worth reading only for who asked for details, and where the request fails in the end.
+    pub(crate) is_detail: bool,
+}
+
+impl From<String> for Told {
+    fn from(text: String) -> Self {
+        Self { text, is_detail: false }
+    }
 }
 
 impl orlop_registry::Caller for Asking {
@@ -153,7 +168,7 @@ impl orlop_registry::Caller for Asking {
             };
             for warning in warnings {
                 // A caller that has left does not listen any more.
-                drop(self.notices.send(warning));
+                drop(self.notices.send(warning.into()));
             }
             found
         })
@@ -162,13 +177,12 @@ impl orlop_registry::Caller for Asking {
     fn notice(&self, notice: Notice) {
         let text = notice.to_string();
         tracing::debug!(text, "notice");
-        if is_for_users(&notice) {
-            drop(self.notices.send(text));
-        }
+        // A mirror that fails is a detail; one that lies is named to the user.
+        let is_detail = match notice {
+            Notice::MediaType { .. } => return,
+            Notice::SourceFailed { lied, .. } => !lied,
+            _ => false,
+        };
+        drop(self.notices.send(Told { text, is_detail }));
     }
-}
-
-/// A mirror that fails costs a line in the log; one that lies is named to the user.
-fn is_for_users(notice: &Notice) -> bool {
-    !matches!(notice, Notice::SourceFailed { lied: false, .. } | Notice::MediaType { .. })
 }

@@ -210,7 +210,11 @@ impl From<v1::Failure> for Failure {
     fn from(sent: v1::Failure) -> Self {
         let mut failure = Self::new(sent.kind(), sent.message);
         failure.causes = sent.causes;
-        failure.hints = sent.hints;
+        if !sent.hints.is_empty() {
+            // Facts of the case do not replace the advice that goes with its kind.
+            let advice = failure.hints();
+            failure.hints = sent.hints.into_iter().chain(advice).collect();
+        }
         failure
     }
 }

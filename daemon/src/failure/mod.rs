@@ -51,6 +51,12 @@ impl Failure {
         self
     }
 
+    /// Adds what had failed before it, one sentence each.
+    pub(crate) fn after(mut self, facts: Vec<String>) -> Self {
+        self.0.hints.extend(facts);
+        self
+    }
+
     /// The kind.
     pub(crate) fn kind(&self) -> Kind {
         self.0.kind()

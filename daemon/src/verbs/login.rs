@@ -123,8 +123,8 @@ pub(crate) async fn login(
     let login = proven.map_err(refusal)?;
     drop(session);
     let mut warnings = Vec::new();
-    while let Ok(text) = told.try_recv() {
-        warnings.push(text);
+    while let Ok(told) = told.try_recv() {
+        warnings.push(told.text);
     }
     let mut stored = Vec::new();
     if !wanted.verify_only {

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::convert::{self, Converted, Layer};
 use super::documents::{self, Chosen};
-use crate::caller::{Asking, Caller};
+use crate::caller::{Asking, Caller, Told};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::flights::{FLIGHTS, Joined};
@@ -65,7 +65,7 @@ pub(crate) struct Asked {
     /// registries.conf says that the reference's own host must not be contacted.
     pub(crate) is_blocked: bool,
     /// Where the session's notices arrive.
-    pub(crate) notices: mpsc::UnboundedReceiver<String>,
+    pub(crate) notices: mpsc::UnboundedReceiver<Told>,
 }
 
 impl Asked {
@@ -118,7 +118,7 @@ pub(crate) async fn ask(
         })
         .await?;
     for warning in warnings {
-        drop(sender.send(warning));
+        drop(sender.send(warning.into()));
     }
     let asking =
         Asking { credentials: Arc::new(credentials), tasks: daemon.tasks.clone(), notices: sender };
@@ -174,17 +174,31 @@ pub(crate) async fn pull(
         pull_image(daemon, &asked.sources, image, events).await
     };
     tokio::pin!(work);
-    loop {
+    let mut details = Vec::new();
+    let outcome = loop {
         tokio::select! {
             biased;
-            Some(text) = asked.notices.recv() => warn(events, text).await,
-            done = &mut work => return done,
+            Some(told) = asked.notices.recv() => pass_on(told, events, &mut details).await,
+            outcome = &mut work => break outcome,
         }
+    };
+    while let Ok(told) = asked.notices.try_recv() {
+        pass_on(told, events, &mut details).await;
     }
+    outcome.map_err(|failure| failure.after(details))
+}
+
+/// Tells a sentence of the session's, and keeps it where it matters only if all fails.
+async fn pass_on(told: Told, events: &Events, details: &mut Vec<String>) {
+    let Told { text, is_detail } = told;
+    if is_detail {
+        details.push(text.clone());
+    }
+    tell(events, pull_event::Event::Warning(v1::Warning { text, is_detail })).await;
 }
 
 async fn warn(events: &Events, text: String) {
-    tell(events, pull_event::Event::Warning(v1::Warning { text })).await;
+    tell(events, pull_event::Event::Warning(v1::Warning { text, is_detail: false })).await;
 }
 
 /// A caller that does not listen any more is noticed where its pull is dropped.

@@ -17,7 +17,7 @@ use orlop_registry::{Access, BoxError, Content, Source, Uploaded};
 use tokio::sync::{Mutex, mpsc};
 
 use super::pull;
-use crate::caller::Caller;
+use crate::caller::{Caller, Told};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 
@@ -124,8 +124,9 @@ pub(crate) async fn push(
     loop {
         tokio::select! {
             biased;
-            Some(text) = asked.notices.recv() => {
-                drop(events.send(push_event::Event::Warning(v1::Warning { text })).await);
+            Some(Told { text, is_detail }) = asked.notices.recv() => {
+                let warning = v1::Warning { text, is_detail };
+                drop(events.send(push_event::Event::Warning(warning)).await);
             }
             done = &mut work => return done,
         }
