@@ -7,5 +7,6 @@
 //! (`pull_faults`).
 
 mod blobs;
+mod mirrors;
 mod redirects;
 mod stage;
