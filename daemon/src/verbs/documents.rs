@@ -55,7 +55,7 @@ pub(crate) async fn choose_manifest(
     for _ in 0..=INDEX_DEPTH {
         let index = match document {
             Document::Manifest(manifest) => {
-                remember(daemon, reference, &top.digest, &resolved.source);
+                remember(daemon, reference, &top.digest, &source);
                 return Ok(Chosen { top, digest, manifest, bytes, source, by_index, warnings });
             }
             Document::Index(index) => index,

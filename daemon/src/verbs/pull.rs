@@ -71,7 +71,8 @@ pub(crate) struct Asked {
 impl Asked {
     /// The notices so far, for an answer that carries them.
     pub(crate) fn notices(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.notices.try_recv().ok()).collect()
+        let told = std::iter::from_fn(|| self.notices.try_recv().ok());
+        told.filter(|told| !told.is_detail).map(|told| told.text).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use orlop_proto::v1::{self, tags_event};
 use tokio::sync::mpsc;
 
 use super::pull;
-use crate::caller::Caller;
+use crate::caller::{Caller, Told};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 
@@ -44,8 +44,8 @@ pub(crate) async fn tags(
     loop {
         tokio::select! {
             biased;
-            Some(text) = asked.notices.recv() => {
-                drop(events.send(tags_event::Event::Warning(v1::Warning { text })).await);
+            Some(Told { text, is_detail }) = asked.notices.recv() => {
+                drop(events.send(tags_event::Event::Warning(v1::Warning { text, is_detail })).await);
             }
             done = &mut work => return done,
         }
