@@ -356,6 +356,12 @@ impl Registry {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
+    /// Connections so far, whatever was spoken on them.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
     /// TLS greetings that a plain registry hung up on.
     #[must_use]
     pub fn knocks(&self) -> usize {
