@@ -10,6 +10,7 @@ use reqwest::Response;
 use reqwest::header;
 use tokio::time::Instant;
 
+use crate::connect;
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error};
 use crate::limits::Limits;
@@ -63,9 +64,17 @@ impl Answer {
                 }
                 Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
                 Ok(None) => return Ok(bytes.freeze()),
-                Err(cause) => return Err(Error::Broken { endpoint, at, cause }),
+                Err(cause) => return Err(broken(endpoint, at, cause)),
             }
         }
+    }
+}
+
+/// Why a body ended after `at` bytes.
+pub(crate) fn broken(endpoint: Endpoint, at: u64, cause: BoxError) -> Error {
+    match connect::misframed(cause.as_ref()) {
+        Some(fault) => Error::Unusable { endpoint, what: fault.to_string() },
+        None => Error::Broken { endpoint, at, cause },
     }
 }
 

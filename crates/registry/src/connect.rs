@@ -3,6 +3,7 @@
 //! A client never follows a redirect, keeps no cookies, sends no credentials of its own and asks
 //! for no compression. Not here: which client a request takes ([`crate::request`]).
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use rustls::RootCertStore;
 use url::Url;
 
 use crate::address::{Forbidden, Lookup, Rule};
+use crate::connections::Connections;
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error};
 use crate::limits::Limits;
@@ -32,17 +34,26 @@ pub(crate) struct ClientKey {
     pub(crate) connect_time: Duration,
 }
 
+/// A client, and how many connections it has made.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) http: reqwest::Client,
+    pub(crate) connections: Connections,
+}
+
 /// Makes a client.
 pub(crate) fn client(
     key: &ClientKey,
     roots: &RootCertStore,
     certificates: &HostCertificates,
     most: &Limits,
-) -> Result<reqwest::Client, Error> {
+) -> Result<Client, Error> {
     let config = tls::config(roots, certificates, key.checks, key.shows_pair)?;
     let proxies = key.proxies.clone();
     let header_list = u32::try_from(most.header_bytes).unwrap_or(u32::MAX);
+    let connections = Connections::default();
     let built = reqwest::Client::builder()
+        .connector_layer(connections.clone())
         .tls_backend_preconfigured(config)
         .redirect(Policy::none())
         .referer(false)
@@ -60,10 +71,11 @@ pub(crate) fn client(
         .tcp_keepalive(Duration::from_secs(30))
         .user_agent(concat!("orlop/", env!("CARGO_PKG_VERSION"), " (linux)"))
         .build();
-    built.map_err(|cause| Error::Certificate {
+    let http = built.map_err(|cause| Error::Certificate {
         path: PathBuf::from("TLS"),
         what: cause.without_url().to_string(),
-    })
+    })?;
+    Ok(Client { http, connections })
 }
 
 /// Says what an error of the HTTP library means; `url` is where the request went.
@@ -76,7 +88,7 @@ pub(crate) fn classify(error: reqwest::Error, url: &Url, proxies: &Proxies) -> E
         return Error::Redirect { endpoint, why: "it leads into a private network" };
     }
     let lasting = match tls::verdict(&error) {
-        Some(Verdict::Refused(why)) => return Error::Tls { endpoint, why },
+        Some(Verdict::Refused { what, why }) => return Error::Tls { endpoint, what, why },
         Some(Verdict::NotTls) => true,
         None => is_no_such_name(&error),
     };
@@ -89,6 +101,9 @@ pub(crate) fn classify(error: reqwest::Error, url: &Url, proxies: &Proxies) -> E
             return Error::Unusable { endpoint, what: error.to_string() };
         }
     }
+    if let Some(cause) = misframed(&error) {
+        return Error::Unusable { endpoint, what: cause.to_string() };
+    }
     if error.is_connect()
         && !lasting
         && let Ok(Some(proxy)) = proxies.for_url(url)
@@ -96,6 +111,15 @@ pub(crate) fn classify(error: reqwest::Error, url: &Url, proxies: &Proxies) -> E
         return proxy_failed(&proxy, endpoint, None, Some(error.into()));
     }
     Error::Unreachable { endpoint, lasting, cause: error.into() }
+}
+
+/// Finds what says that a body's own frame is wrong, such as the size of a chunk: another try
+/// would bring the same. What TLS wraps is damage on the way.
+pub(crate) fn misframed<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
+    use io::ErrorKind::{InvalidData, InvalidInput};
+    let found = tls::find::<io::Error>(error)?;
+    let is_frame = matches!(found.kind(), InvalidData | InvalidInput);
+    (is_frame && tls::find::<rustls::Error>(error).is_none()).then_some(found)
 }
 
 /// Makes the error of a proxy; its user and password are left out.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use orlop_oci::Digest;
 
 use crate::endpoint::Endpoint;
+use crate::text;
 
 /// A cause whose type is nobody's business.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -72,10 +73,12 @@ pub enum Error {
         cause: Option<BoxError>,
     },
     /// The server's certificate or TLS version is not accepted.
-    #[error("the certificate of {endpoint} is refused: {why}")]
+    #[error("{what}: {endpoint}: {why}")]
     Tls {
         /// Whose.
         endpoint: Endpoint,
+        /// Which part of TLS: the certificate, the version.
+        what: &'static str,
         /// What is wrong with it.
         why: String,
     },
@@ -154,7 +157,7 @@ pub enum Error {
         why: &'static str,
     },
     /// The registry limits requests.
-    #[error("{endpoint} limits requests{message}")]
+    #[error("{endpoint} limits requests{}{message}", when(*retry_after))]
     Limited {
         /// Who limits.
         endpoint: Endpoint,
@@ -289,4 +292,9 @@ impl Error {
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } | Self::WrongRange { .. }
         )
     }
+}
+
+/// When a registry wants to be asked again.
+fn when(retry_after: Option<Duration>) -> String {
+    retry_after.map_or_else(String::new, |time| format!(", come back {}", text::in_a_while(time)))
 }

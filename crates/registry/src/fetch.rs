@@ -16,7 +16,7 @@ use reqwest::Method;
 use reqwest::header::{self, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::answer::{Answer, Body, length};
+use crate::answer::{Answer, Body, broken, length};
 use crate::attempts::Attempts;
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::Error;
@@ -192,9 +192,7 @@ impl BlobStream {
                 at: self.at.offset,
                 cause: "the connection ended before the blob did".into(),
             })),
-            Err(cause) => {
-                Err(Trouble::Failed(Error::Broken { endpoint, at: self.at.offset, cause }))
-            }
+            Err(cause) => Err(Trouble::Failed(broken(endpoint, self.at.offset, cause))),
         }
     }
 

@@ -18,6 +18,7 @@ mod attempts;
 mod challenge;
 mod clock;
 mod connect;
+mod connections;
 mod contact;
 mod endpoint;
 mod error;

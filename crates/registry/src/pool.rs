@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::connect::{self, ClientKey};
+use crate::connect::{self, Client, ClientKey};
 use crate::contact::{Contact, ContactKey};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) contacts: Keyed<ContactKey, Contact>,
     pub(crate) tokens: Keyed<TokenKey, Token>,
-    clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
+    clients: Mutex<HashMap<ClientKey, Client>>,
     roots: Mutex<HashMap<Roots, Arc<RootCertStore>>>,
     places: Mutex<HashMap<Endpoint, Arc<Semaphore>>>,
     aside: Mutex<HashMap<String, Instant>>,
@@ -73,7 +73,7 @@ impl Shared {
         &self,
         key: &ClientKey,
         certificates: &HostCertificates,
-    ) -> Result<reqwest::Client, Error> {
+    ) -> Result<Client, Error> {
         if let Some(client) = locked(&self.clients).get(key) {
             return Ok(client.clone());
         }

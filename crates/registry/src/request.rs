@@ -15,6 +15,7 @@ use url::Url;
 use crate::address::Rule;
 use crate::answer::{Answer, length};
 use crate::connect::{self, ClientKey};
+use crate::connections;
 use crate::contact::Contact;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Wanted};
@@ -212,15 +213,26 @@ impl Repository {
         };
         let proxy = surroundings.proxies().for_url(url)?;
         let client = self.session().shared().client(&key, &contact.certificates)?;
-        let mut request =
-            client.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
-        if let Some(authorization) = authorization {
-            request = request.header(header::AUTHORIZATION, authorization.clone());
-        }
-        let request = ask.payload.put_into(request).await?;
         let endpoint = Endpoint::of(url).unwrap_or_else(|| contact.endpoint.clone());
-        tracing::debug!(method = %ask.method, %endpoint, path = url.path(), "request");
-        let sent = ask.payload.send_within(request, ask.time, self.limits()).await;
+        let mut is_again = false;
+        let sent = loop {
+            let before = client.connections.made();
+            let mut request =
+                client.http.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
+            if let Some(authorization) = authorization {
+                request = request.header(header::AUTHORIZATION, authorization.clone());
+            }
+            let request = ask.payload.put_into(request).await?;
+            tracing::debug!(method = %ask.method, %endpoint, path = url.path(), "request");
+            let sent = ask.payload.send_within(request, ask.time, self.limits()).await;
+            let is_free = matches!(&sent, Ok(Err(error)) if connections::is_untouched(error)
+                || (connections::is_lost(error) && client.connections.made() == before));
+            if !is_free || is_again || !matches!(ask.payload, Payload::Empty) {
+                break sent;
+            }
+            // Nothing was done about it on a connection that was there already (R108, R111).
+            is_again = true;
+        };
         let response = match sent {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {

@@ -5,6 +5,7 @@
 //! which text is worth showing (`crate::message`).
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// Returns `text` without anything that a terminal obeys, at most `limit` bytes of it.
 #[must_use]
@@ -36,6 +37,20 @@ pub fn is_control(letter: char) -> bool {
             | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// Says how far away a moment is, in the unit that makes a number to remember.
+pub(crate) fn in_a_while(time: Duration) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    match time.as_secs() {
+        seconds @ ..120 => format!("in {seconds} s"),
+        seconds if seconds < 2 * HOUR => format!("in {} min", seconds.div_ceil(MINUTE)),
+        seconds if seconds < 2 * DAY => format!("in {} hours", seconds.div_ceil(HOUR)),
+        seconds if seconds <= 400 * DAY => format!("in {} days", seconds.div_ceil(DAY)),
+        _ => "in more than a year".to_owned(),
+    }
+}
+
 fn push(out: &mut String, letter: char) {
     match letter {
         '\n' => out.push_str("\\n"),
@@ -59,6 +74,16 @@ mod tests {
     fn nothing_that_a_terminal_obeys_is_left() {
         assert_eq!(shown("a\u{1b}[31mb\n\u{202e}c\u{9b}", 99), r"a\x1b[31mb\n\u{202e}c\u{9b}");
         assert_eq!(shown_bytes(b"\xffok", 99), "\u{fffd}ok");
+    }
+
+    #[test]
+    fn times_are_told_in_a_fitting_unit() {
+        let told = |seconds| in_a_while(Duration::from_secs(seconds));
+        assert_eq!(told(90), "in 90 s");
+        assert_eq!(told(3600), "in 60 min");
+        assert_eq!(told(86_000), "in 24 hours");
+        assert_eq!(told(365 * 86_400), "in 365 days");
+        assert_eq!(told(u64::MAX), "in more than a year");
     }
 
     #[test]

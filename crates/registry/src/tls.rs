@@ -182,31 +182,54 @@ impl ServerCertVerifier for Unchecked {
 /// What a TLS error says about the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The certificate or the TLS version is not accepted.
-    Refused(String),
+    /// The certificate or the TLS version is not accepted, on one side or the other.
+    Refused {
+        /// Which of them.
+        what: &'static str,
+        /// Why.
+        why: String,
+    },
     /// What is spoken there is not TLS.
     NotTls,
 }
 
 /// Finds a TLS error among the causes of an error.
 pub(crate) fn verdict(error: &(dyn std::error::Error + 'static)) -> Option<Verdict> {
-    use rustls::CertificateError as C;
-    use rustls::Error as E;
-    let why = match find::<rustls::Error>(error)? {
+    use rustls::{AlertDescription as A, Error as E, PeerIncompatible as P};
+    let (what, why) = match find::<rustls::Error>(error)? {
         E::InvalidMessage(_) => return Some(Verdict::NotTls),
-        E::InvalidCertificate(problem) => match problem {
-            C::Expired | C::ExpiredContext { .. } => "it has expired".to_owned(),
-            C::NotValidYet | C::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
-            C::NotValidForName | C::NotValidForNameContext { .. } => {
-                "it is for another host".to_owned()
-            }
-            C::UnknownIssuer => "its issuer is not known".to_owned(),
-            C::BadSignature => "its signature is wrong".to_owned(),
-            other => other.to_string(),
-        },
-        other => other.to_string(),
+        E::InvalidCertificate(problem) => ("the server's certificate is refused", fault(problem)),
+        E::PeerIncompatible(
+            P::ServerDoesNotSupportTls12Or13 | P::ServerTlsVersionIsDisabledByOurConfig,
+        )
+        | E::AlertReceived(A::ProtocolVersion) => {
+            ("TLS version", "it has none that is safe: 1.2 or later is needed".to_owned())
+        }
+        E::AlertReceived(A::CertificateRequired) => {
+            ("TLS is refused", "it wants a client certificate".to_owned())
+        }
+        other => ("TLS is refused", other.to_string()),
     };
-    Some(Verdict::Refused(why))
+    Some(Verdict::Refused { what, why })
+}
+
+/// What is wrong with a certificate.
+fn fault(problem: &rustls::CertificateError) -> String {
+    use rustls::CertificateError as C;
+    match problem {
+        C::Expired | C::ExpiredContext { .. } => "it has expired".to_owned(),
+        C::NotValidYet | C::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
+        C::NotValidForName | C::NotValidForNameContext { .. } => {
+            "it is for another host".to_owned()
+        }
+        C::UnknownIssuer => "its issuer is not known".to_owned(),
+        C::BadSignature => "its signature is wrong".to_owned(),
+        C::UnsupportedSignatureAlgorithmContext { .. }
+        | C::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "it is signed in a way that is not safe, such as with SHA-1".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Finds an error of a type among the causes. What an `io::Error` wraps is no `source` of it.
@@ -249,7 +272,8 @@ mod tests {
     fn a_wrapped_tls_error_is_found() {
         let inner = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let error = io::Error::new(io::ErrorKind::InvalidData, inner);
-        let expected = Verdict::Refused("its issuer is not known".to_owned());
+        let what = "the server's certificate is refused";
+        let expected = Verdict::Refused { what, why: "its issuer is not known".to_owned() };
         assert_eq!(verdict(&error), Some(expected));
     }
 }
