@@ -11,7 +11,7 @@ use orlop_kit::{
 };
 
 /// A registry, its mirror, and a user's world that knows of both.
-struct Two {
+pub(super) struct Two {
     mirror: Registry,
     primary: Registry,
     identity: Identity,
@@ -77,7 +77,7 @@ impl Two {
 }
 
 /// What registries.conf says of the primary.
-fn conf(primary: &Registry, mirrors: &[&str], more: &str) -> String {
+pub(super) fn conf(primary: &Registry, mirrors: &[&str], more: &str) -> String {
     let mirrors: String = mirrors
         .iter()
         .map(|host| format!("[[registry.mirror]]\nlocation = \"{host}\"\n"))
@@ -96,7 +96,7 @@ fn site(registries: &[&Registry], identity: &Identity, conf: &str) -> Site {
     site
 }
 
-fn both() -> Two {
+pub(super) fn both() -> Two {
     Two::new(Registry::new().image(IMAGE, image()), Registry::new().image(IMAGE, image()))
 }
 

@@ -7,6 +7,9 @@
 //! (`pull_faults`).
 
 mod blobs;
+mod certificates;
+mod http2;
 mod mirrors;
 mod redirects;
 mod stage;
+mod transport;
