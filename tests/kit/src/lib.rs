@@ -20,7 +20,7 @@ pub use digest::Digest;
 pub use image::{Artifact, Built, Compression, Entry, Image, Index, Layer, Names, Schema};
 pub use network::own_network;
 pub use person::Person;
-pub use real::RealRegistry;
+pub use real::{RealRegistry, free_address};
 pub use registry::route::{
     any, blob, blobs, config, head, layer, manifest, ping, tags, token, upload,
 };

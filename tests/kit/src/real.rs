@@ -2,7 +2,8 @@
 //!
 //! Anonymous, or with a password file and TLS by the kit's own authority. Bearer tokens are the
 //! scripted registry's ([`crate::registry::Auth::Bearer`]): this program wants tokens signed by a
-//! certificate. Not here: installing it (`xtask`).
+//! certificate. Also as a pull-through proxy of another registry. Not here: installing it
+//! (`xtask`).
 
 use crate::tls::Identity;
 use crate::tools;
@@ -31,6 +32,14 @@ impl fmt::Debug for RealRegistry {
     }
 }
 
+/// What one is like.
+#[derive(Clone, Copy, Debug)]
+struct Kind<'a> {
+    access: Access<'a>,
+    /// Host of the registry that it passes requests on to, by plain HTTP.
+    upstream: Option<&'a str>,
+}
+
 /// Who may come in.
 #[derive(Clone, Copy, Debug)]
 enum Access<'a> {
@@ -43,7 +52,26 @@ impl RealRegistry {
     #[must_use]
     pub fn anonymous() -> Option<Self> {
         let [program] = tools::all(["docker-registry"])?;
-        Some(Self::start(&program, Access::Everybody, None))
+        Some(Self::start(&program, Kind { access: Access::Everybody, upstream: None }, None))
+    }
+
+    /// A pull-through proxy for everybody, over plain HTTP, of the registry at this `host:port`,
+    /// which it asks by plain HTTP; `None`, said in one line, where the program is missing.
+    #[must_use]
+    pub fn proxy(upstream: &str) -> Option<Self> {
+        let [program] = tools::all(["docker-registry"])?;
+        let kind = Kind { access: Access::Everybody, upstream: Some(upstream) };
+        Some(Self::start(&program, kind, None))
+    }
+
+    /// A pull-through proxy for this user alone, over TLS by an authority of its own; `None`, said
+    /// in one line, where a program is missing.
+    #[must_use]
+    pub fn proxy_with_password(upstream: &str, user: &str, secret: &str) -> Option<Self> {
+        let [program, _htpasswd] = tools::all(["docker-registry", "htpasswd"])?;
+        let identity = Identity::new(&["127.0.0.1", "localhost"]);
+        let kind = Kind { access: Access::Password { user, secret }, upstream: Some(upstream) };
+        Some(Self::start(&program, kind, Some(identity)))
     }
 
     /// One for this user alone, over TLS by an authority of its own; `None`, said in one line,
@@ -52,17 +80,18 @@ impl RealRegistry {
     pub fn with_password(user: &str, secret: &str) -> Option<Self> {
         let [program, _htpasswd] = tools::all(["docker-registry", "htpasswd"])?;
         let identity = Identity::new(&["127.0.0.1", "localhost"]);
-        Some(Self::start(&program, Access::Password { user, secret }, Some(identity)))
+        let kind = Kind { access: Access::Password { user, secret }, upstream: None };
+        Some(Self::start(&program, kind, Some(identity)))
     }
 
-    fn start(program: &Path, access: Access<'_>, identity: Option<Identity>) -> Self {
+    fn start(program: &Path, kind: Kind<'_>, identity: Option<Identity>) -> Self {
         for _ in 0..TRIES {
             let directory = tempfile::Builder::new()
                 .prefix("orlop-registry-")
                 .tempdir()
                 .expect("a directory can be made");
             let address = free_address();
-            let settings = settings(directory.path(), address, access, identity.as_ref());
+            let settings = settings(directory.path(), address, kind, identity.as_ref());
             let at = directory.path().join("registry.yml");
             std::fs::write(&at, settings).expect("the directory is new");
             let log = std::fs::File::create(directory.path().join("log")).expect("likewise");
@@ -140,7 +169,7 @@ pub fn free_address() -> SocketAddr {
 fn settings(
     directory: &Path,
     address: SocketAddr,
-    access: Access<'_>,
+    kind: Kind<'_>,
     identity: Option<&Identity>,
 ) -> String {
     let at = directory.display();
@@ -155,7 +184,10 @@ fn settings(
         std::fs::write(directory.join("key.pem"), identity.key_pem()).expect("it is new");
         text.push_str(&format!("  tls: {{certificate: {at}/cert.pem, key: {at}/key.pem}}\n"));
     }
-    if let Access::Password { user, secret } = access {
+    if let Some(upstream) = kind.upstream {
+        text.push_str(&format!("proxy: {{remoteurl: \"http://{upstream}\"}}\n"));
+    }
+    if let Access::Password { user, secret } = kind.access {
         let line = tools::output(Command::new("htpasswd").args(["-Bbn", "-C", "4", user, secret]));
         std::fs::write(directory.join("passwords"), line).expect("it is new");
         text.push_str(&format!("auth: {{htpasswd: {{realm: kit, path: {at}/passwords}}}}\n"));
