@@ -13,6 +13,11 @@ pub const HUB_KEY: &str = "https://index.docker.io/v1/";
 /// Host names of Docker Hub.
 const HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
+/// Keys of docker's own tokens for Docker Hub, which are no login of a registry. Its logout
+/// removes them too.
+const HUB_TOKENS: [&str; 2] =
+    ["https://index.docker.io/v1/access-token", "https://index.docker.io/v1/refresh-token"];
+
 /// True for the names of Docker Hub.
 #[must_use]
 pub fn is_hub(host: &str) -> bool {
@@ -94,6 +99,9 @@ pub enum Fit {
 pub fn fit(key: &str, host: &str, path: &str) -> Option<Fit> {
     let place = if path.is_empty() { host.to_owned() } else { format!("{host}/{path}") };
     let trimmed = key.trim_end_matches('/');
+    if HUB_TOKENS.contains(&trimmed) {
+        return None;
+    }
     let (scheme, bare) = split_scheme(trimmed);
     if scheme.is_none() {
         if let Some(rest) = place.strip_prefix(trimmed)
@@ -128,8 +136,18 @@ pub fn is_login_of(key: &str, place: &str) -> bool {
     let place = place.trim_end_matches('/');
     match place.split_once('/') {
         Some((host, path)) => fit(key, host, path) == Some(Fit::Exact(0)),
-        None => fit(key, place, "").is_some(),
+        None => fit(key, place, "").is_some() || (is_hub(place) && HUB_TOKENS.contains(&key)),
     }
+}
+
+/// The place that a helper is asked for by this key, whatever spelling the asking program has;
+/// `None` for a key that is kept under its very text (docker's own tokens for Docker Hub).
+#[must_use]
+pub fn asked_place(key: &str) -> Option<&str> {
+    let key = key.trim_end_matches('/');
+    let (scheme, bare) = split_scheme(key);
+    let path = bare.get(host_of(bare).len()..).unwrap_or_default();
+    (scheme.is_none() || matches!(path, "" | "/v1" | "/v2")).then(|| place_of(key))
 }
 
 fn split_scheme(key: &str) -> (Option<&str>, &str) {
@@ -173,10 +191,27 @@ mod tests {
     }
 
     #[test]
+    fn a_helper_is_asked_by_any_spelling() {
+        for (key, place) in [
+            (HUB_KEY, Some("docker.io")),
+            ("index.docker.io", Some("docker.io")),
+            ("https://h.example:5000", Some("h.example:5000")),
+            ("http://h.example/v1/", Some("h.example")),
+            ("h.example/", Some("h.example")),
+            ("h.example/ns", Some("h.example/ns")),
+            ("https://index.docker.io/v1/access-token", None),
+            ("https://h.example/team", None),
+        ] {
+            assert_eq!(asked_place(key), place, "{key}");
+        }
+    }
+
+    #[test]
     fn a_logout_removes_every_spelling_and_no_namespace() {
-        for key in [HUB_KEY, "docker.io", "index.docker.io", "https://docker.io"] {
+        for key in [HUB_KEY, "docker.io", "index.docker.io", "https://docker.io", HUB_TOKENS[0]] {
             assert!(is_login_of(key, "docker.io"), "{key}");
         }
+        assert_eq!(fit(HUB_TOKENS[0], "docker.io", ""), None, "it opens no registry");
         assert!(!is_login_of("h.example/ns", "h.example"));
         assert!(is_login_of("h.example/ns", "h.example/ns"));
         assert!(!is_login_of("h.example", "h.example/ns"));

@@ -11,10 +11,14 @@ use std::path::Path;
 
 use orlop_config::env::{self, Environment};
 use orlop_config::{Paths, limits};
+use rustix::event::{Timespec, poll};
 
 use crate::docker_json::AuthFile;
 use crate::remote_yaml::RemoteYaml;
 use crate::{Error, reading};
+
+/// Nanoseconds after which a file that did not parse is looked at once more.
+const MOMENT: i64 = 20_000_000;
 
 /// What kind of file is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +114,9 @@ fn settled(path: &Path, name: &str, kind: Kind, bytes: &[u8]) -> Result<AuthFile
         Ok(file) => return Ok(file),
         Err(first) => first,
     };
+    // Whoever writes it now is done in a moment.
+    let moment = Timespec { tv_sec: 0, tv_nsec: MOMENT };
+    let _ = poll(&mut [], Some(&moment));
     match reading::read(path, limits::CREDENTIAL_FILE_BYTES)? {
         Some(again) if *again.bytes != *bytes => parse(&again.bytes),
         _ => Err(first),
@@ -202,6 +209,18 @@ mod tests {
             assert!(matches!(error, Error::Invalid { .. }), "{error}");
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn s17_a_file_that_was_being_written_is_read_once_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        write(&path, r#"{"auths":{"h":{}}}"#, 0o600);
+        let cut = br#"{"auths":{"h"#;
+        assert!(settled(&path, "f", Kind::Default, cut).is_ok());
+        write(&path, r#"{"auths":{"#, 0o600);
+        let error = settled(&path, "f", Kind::Default, cut).unwrap_err();
+        assert!(error.to_string().starts_with("f:1:11: "), "the newer fault: {error}");
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub struct Sources {
     pub flags: Option<Credential>,
     /// Given by the environment.
     pub environment: Option<Credential>,
-    /// An explicit auth file: no default file is looked at.
+    /// An explicit auth file: no default file is looked at, unless this one says that Orlop holds
+    /// the login.
     pub explicit: Option<AuthFile>,
     /// The default files, in order of reading.
     pub files: Vec<AuthFile>,
@@ -47,9 +48,8 @@ impl Sources {
     /// Finds the credential for a repository; `None` is anonymous. May start helpers and block.
     ///
     /// # Errors
-    /// [`Error::Helper`] when a helper that the file names for this very host fails. One that
-    /// cannot be started, and a failing `credsStore`, are warnings: the pull may be of a public
-    /// image.
+    /// [`Error::Helper`] when a helper fails that the file names. One that cannot be started is a
+    /// warning: the pull may be of a public image.
     pub fn find(
         &self,
         host: &str,
@@ -61,8 +61,10 @@ impl Sources {
             return Ok(Some(Known { credential: credential.clone(), origin }));
         }
         if let Some(file) = &self.explicit {
-            let answer = self.find_in(file, host, path, warnings)?;
-            return Ok(answer.known());
+            match self.find_in(file, host, path, warnings)? {
+                Answer::Own => {}
+                answer => return Ok(answer.known()),
+            }
         }
         for step in self.steps(warnings) {
             if step != FILES {
@@ -73,7 +75,7 @@ impl Sources {
             }
             for file in &self.files {
                 match self.find_in(file, host, path, warnings)? {
-                    Answer::Nothing => {}
+                    Answer::Own | Answer::Nothing => {}
                     answer => return Ok(answer.known()),
                 }
             }
@@ -104,7 +106,8 @@ impl Sources {
                 name.escape_debug()
             )
         }));
-        good
+        // Orlop as a helper is Orlop's own files.
+        good.into_iter().map(|name| if programs::is_own(name) { FILES } else { name }).collect()
     }
 
     fn find_in(
@@ -121,6 +124,7 @@ impl Sources {
             }
             Found::Helper(helper) => (helper, true),
             Found::Store(helper) => (helper, false),
+            Found::Own => return Ok(Answer::Own),
             Found::Nothing => return Ok(Answer::Nothing),
         };
         self.ask(&helper, is_final, keys::helper_key(host), warnings)
@@ -141,7 +145,7 @@ impl Sources {
             }
             Ok(None) if is_final => Ok(Answer::Final),
             Ok(None) => Ok(Answer::Nothing),
-            Err(error @ Error::Helper { missing: false, .. }) if is_final => Err(error),
+            Err(error @ Error::Helper { missing: false, .. }) => Err(error),
             Err(error) => {
                 warnings.push(format!("{error}; going on without a login"));
                 Ok(Answer::Nothing)
@@ -152,7 +156,10 @@ impl Sources {
 
 enum Answer {
     Known(Known),
+    /// The file's own last word: there is no login.
     Final,
+    /// Orlop's own logins count.
+    Own,
     Nothing,
 }
 
@@ -160,7 +167,7 @@ impl Answer {
     fn known(self) -> Option<Known> {
         match self {
             Self::Known(known) => Some(known),
-            Self::Final | Self::Nothing => None,
+            Self::Final | Self::Own | Self::Nothing => None,
         }
     }
 }
@@ -216,6 +223,21 @@ mod tests {
         };
         assert_eq!(user(&sources, "registry-1.docker.io").as_deref(), Some("flag"));
         assert_eq!(user(&sources, "mirror.example"), None);
+    }
+
+    #[test]
+    fn a_file_that_names_orlop_as_its_helper_starts_nothing_and_the_next_files_count() {
+        let own = || file("own", r#"{"auths":{"h":{"auth":"b3duOnA="},"e":{"auth":"b3duOnA="}}}"#);
+        for text in [r#"{"credHelpers":{"h":"orlop"}}"#, r#"{"credsStore":"orlop"}"#] {
+            let sources = Sources { files: vec![file("a", text), own()], ..Sources::default() };
+            assert_eq!(user(&sources, "h").as_deref(), Some("own"), "{text}");
+        }
+        let explicit = file("x", r#"{"credHelpers":{"h":"orlop"},"auths":{"m":{}}}"#);
+        assert!(explicit.names_own());
+        let sources =
+            Sources { explicit: Some(explicit), files: vec![own()], ..Sources::default() };
+        assert_eq!(user(&sources, "h").as_deref(), Some("own"));
+        assert_eq!(user(&sources, "e"), None, "the named file does not say so of this host");
     }
 
     #[test]

@@ -102,10 +102,19 @@ impl RemoteYaml {
 
     /// Removes every row of this `host[:port]`, whatever its scheme; returns their URIs.
     pub fn remove(&mut self, host: &str) -> Vec<String> {
+        self.remove_where(|row| keys::is_same_place(row.place(), host))
+    }
+
+    /// Removes every row of a registry; returns their URIs.
+    pub fn remove_all(&mut self) -> Vec<String> {
+        self.remove_where(|_| true)
+    }
+
+    fn remove_where(&mut self, chosen: impl Fn(&Row) -> bool) -> Vec<String> {
         let mut gone = Vec::new();
         let mut rows = self.take_rows();
         rows.retain(|old| match row(old) {
-            Some(old) if keys::is_same_place(old.place(), host) => {
+            Some(old) if chosen(&old) => {
                 gone.push(old.uri);
                 false
             }

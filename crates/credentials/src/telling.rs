@@ -26,8 +26,10 @@ impl Sources {
         }
         if let Some(file) = &self.explicit {
             let mut origins = Vec::new();
-            tell_file(file, host, path, warnings, &mut origins);
-            return origins;
+            if file.lookup(host, path, &mut Vec::new()) != Found::Own {
+                tell_file(file, host, path, warnings, &mut origins);
+                return origins;
+            }
         }
         let mut origins = Vec::new();
         for step in self.steps(warnings) {
@@ -65,7 +67,7 @@ fn tell_file(
         }
         Found::Helper(helper) => (helper, true),
         Found::Store(helper) => (helper, false),
-        Found::Nothing => return false,
+        Found::Own | Found::Nothing => return false,
     };
     origins.push(Origin {
         name: format!("docker-credential-{helper}"),

@@ -55,6 +55,9 @@ pub const DOCKER_CONFIG: Variable = Variable(&["DOCKER_CONFIG"]);
 /// Credentials as JSON, before all files.
 pub const DOCKER_AUTH_CONFIG: Variable = Variable(&["DOCKER_AUTH_CONFIG"]);
 
+/// A credential file of podman's tools: read before the default files, never written.
+pub const REGISTRY_AUTH_FILE: Variable = Variable(&["REGISTRY_AUTH_FILE"]);
+
 /// `registries.conf` to use instead of the user's and the system's. The first name that is set
 /// counts even when it is empty: it then hides the second.
 pub const REGISTRIES_CONF: Variable =
@@ -103,6 +106,10 @@ pub const TEMPORARY_DIRECTORY: Variable =
 /// Directories of programs; credential helpers are looked for in them.
 pub const PATH: Variable = Variable(&["PATH"]);
 
+/// Set by Orlop for the credential helpers it starts: what they start in turn asks no helper, so
+/// that two programs do not ask each other for ever.
+pub const WITHIN_HELPER: Variable = Variable(&["ORLOP_WITHIN_HELPER"]);
+
 /// Filter of log lines, as `tracing-subscriber` reads it.
 pub const LOG: Variable = Variable(&["ORLOP_LOG", "RUST_LOG"]);
 
@@ -133,6 +140,7 @@ pub const SENT: &[&str] = &[
     "REQUEST_METHOD",
     "SSL_CERT_DIR",
     "DOCKER_AUTH_CONFIG",
+    "ORLOP_WITHIN_HELPER",
 ];
 
 /// The names, sent as well, that hold one path, which is made absolute before it is sent. The
@@ -140,6 +148,7 @@ pub const SENT: &[&str] = &[
 pub const SENT_PATHS: &[&str] = &[
     "SSL_CERT_FILE",
     "DOCKER_CONFIG",
+    "REGISTRY_AUTH_FILE",
     "CONTAINERS_REGISTRIES_CONF",
     "REGISTRIES_CONFIG_PATH",
     "ORLOP_CACHEDIR",
@@ -155,6 +164,27 @@ pub const SENT_PATHS: &[&str] = &[
     "SINGULARITY_AUTH_FILE",
 ];
 
-/// How names start that credential helpers of clouds and key rings read.
-pub const SENT_TO_HELPERS: &[&str] =
-    &["AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_", "DBUS_", "GPG_", "GNUPGHOME", "PASSWORD_STORE_"];
+/// How names start that credential helpers of clouds and key rings read: their settings, and what
+/// a program needs that asks the user on the screen.
+pub const SENT_TO_HELPERS: &[&str] = &[
+    "AWS_",
+    "GOOGLE_",
+    "CLOUDSDK_",
+    "AZURE_",
+    "ACR_",
+    "ECR_",
+    "OCI_CLI_",
+    "VAULT_",
+    "KRB5",
+    "DBUS_",
+    "GPG_",
+    "GNUPGHOME",
+    "PASSWORD_STORE_",
+    "PINENTRY_",
+    "SSH_AUTH_SOCK",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+    "TMPDIR",
+    "LC_",
+];

@@ -1,8 +1,9 @@
 //! The default credential files: which are read, in which order, and which one a login writes.
 //!
 //! Order: `contract.md` §3.1 row 5 and §3.2, `registry.md` §3.2. An explicit auth file replaces
-//! all of them, and `DOCKER_AUTH_CONFIG` comes before them. Not here: their content
-//! (`orlop-credentials`).
+//! all of them, and `DOCKER_AUTH_CONFIG` comes before them. `REGISTRY_AUTH_FILE`, by which podman's
+//! tools are pointed to a file, is looked at first: whoever sets it means it. Not here: their
+//! content (`orlop-credentials`).
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,9 @@ pub struct CredentialFiles {
     /// The file that a login writes, and makes, when none of those exists. `None` without a home
     /// directory.
     pub write: Option<PathBuf>,
+    /// Orlop's own file, for logins that another file says `docker-credential-orlop` holds. It is
+    /// read right after docker's. `None` without a home directory.
+    pub own: Option<PathBuf>,
 }
 
 impl CredentialFiles {
@@ -50,12 +54,14 @@ pub(super) fn credential_files(paths: &Paths) -> CredentialFiles {
             .xdg(env::XDG_CONFIG_HOME, ".config")
             .map(|config| config.join("containers/auth.json")),
     ];
+    let own_file =
+        paths.config("the own logins").ok().map(|config| config.join("credentials.json"));
     let (read, write_if_present, write) = match paths.face {
         Face::Orlop => {
             let docker = paths.named(env::DOCKER_CONFIG).map(|config| config.join("config.json"));
             let docker = docker.or(docker_default);
             let [runtime, config] = podman;
-            (vec![docker.clone(), runtime, config], Vec::new(), docker)
+            (vec![docker.clone(), own_file.clone(), runtime, config], Vec::new(), docker)
         }
         Face::Apptainer => {
             // An accident of Apptainer: with its variable set it writes `config.json` there.
@@ -64,18 +70,20 @@ pub(super) fn credential_files(paths: &Paths) -> CredentialFiles {
             let own = [apptainer_file.clone(), accident];
             let [first, second] = own.clone();
             let [runtime, config] = podman;
-            let read = vec![first, second, docker_default.clone(), runtime, config];
+            let docker = docker_default.clone();
+            let read = vec![first, second, docker, own_file.clone(), runtime, config];
             (read, own.into_iter().flatten().collect(), docker_default)
         }
     };
     let plain = |path: PathBuf| CredentialFile { path, is_legacy: false };
-    let mut read: Vec<_> = read.into_iter().flatten().map(plain).collect();
+    let named = paths.named(env::REGISTRY_AUTH_FILE);
+    let mut read: Vec<_> = named.into_iter().chain(read.into_iter().flatten()).map(plain).collect();
     let legacy = in_home(".dockercfg").map(|path| CredentialFile { path, is_legacy: true });
     read.extend(legacy);
     if paths.face == Face::Orlop {
         read.extend(apptainer_file.map(plain));
     }
-    CredentialFiles { read, write_if_present, write }
+    CredentialFiles { read, write_if_present, write, own: own_file }
 }
 
 /// Where podman writes.

@@ -214,6 +214,18 @@ impl Paths {
         Ok(directory.join("remote.yaml"))
     }
 
+    /// Returns the list files of both faces, this one's first: whichever name a login is made
+    /// under, it is the same login.
+    #[must_use]
+    pub fn list_files(&self) -> Vec<PathBuf> {
+        let other = match self.face {
+            Face::Orlop => Face::Apptainer,
+            Face::Apptainer => Face::Orlop,
+        };
+        let other = Self { face: other, ..self.clone() };
+        [self.list_file(), other.list_file()].into_iter().flatten().collect()
+    }
+
     /// Returns the default credential files.
     #[must_use]
     pub fn credential_files(&self) -> CredentialFiles {

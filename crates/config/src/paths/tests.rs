@@ -114,6 +114,7 @@ fn orlop_reads_docker_s_file_first_and_writes_it() {
         read(&paths),
         [
             "/h/.docker/config.json",
+            "/h/.config/orlop/credentials.json",
             "/r/containers/auth.json",
             "/h/.config/containers/auth.json",
             "/h/.dockercfg",
@@ -131,10 +132,29 @@ fn orlop_reads_docker_s_file_first_and_writes_it() {
 fn docker_config_moves_the_file_for_orlop_alone() {
     let pairs = [("HOME", "/h"), ("DOCKER_CONFIG", "/d")];
     let ours = paths(Face::Orlop, &pairs);
-    assert_eq!(read(&ours)[..2], ["/d/config.json", "/run/containers/7001/auth.json"]);
+    let own = "/h/.config/orlop/credentials.json";
+    assert_eq!(read(&ours)[..3], ["/d/config.json", own, "/run/containers/7001/auth.json"]);
     assert_eq!(ours.credential_files().write, Some("/d/config.json".into()));
     let theirs = paths(Face::Apptainer, &pairs);
     assert!(!read(&theirs).contains(&"/d/config.json".to_owned()));
+}
+
+#[test]
+fn both_faces_know_both_lists_and_their_own_first() {
+    let lists = |face| paths(face, &[("HOME", "/h")]).list_files();
+    let [own, other] = ["/h/.config/orlop/remote.yaml", "/h/.apptainer/remote.yaml"];
+    assert_eq!(lists(Face::Orlop), [Path::new(own), Path::new(other)]);
+    assert_eq!(lists(Face::Apptainer), [Path::new(other), Path::new(own)]);
+}
+
+#[test]
+fn the_file_of_podmans_variable_is_read_first_and_never_written() {
+    for face in [Face::Orlop, Face::Apptainer] {
+        let paths = paths(face, &[("HOME", "/h"), ("REGISTRY_AUTH_FILE", "/n/auth.json")]);
+        assert_eq!(read(&paths)[0], "/n/auth.json");
+        let written = paths.credential_files().to_write(|_| false).unwrap().to_owned();
+        assert_eq!(written, Path::new("/h/.docker/config.json"));
+    }
 }
 
 #[test]

@@ -39,6 +39,9 @@ pub enum Found {
     Helper(String),
     /// Ask this helper (`credsStore`) after everything else in the file.
     Store(String),
+    /// Orlop is the helper that the file names: its own logins are looked through, and no program
+    /// is started for that.
+    Own,
     /// Nothing for this place.
     Nothing,
 }
@@ -154,10 +157,12 @@ impl AuthFile {
 
     /// Names that could lead out of the search path are refused before anything is started.
     fn helper_name(&self, node: &Node) -> Result<(), Error> {
-        if programs::is_name(node.text().unwrap_or_default()) {
-            return Ok(());
-        }
-        Err(fault(&self.name, &self.text, node.span.start, "not a credential helper's name"))
+        let what = match node.text() {
+            Some("") => "an empty name of a credential helper; without one the key is left out",
+            Some(name) if !programs::is_name(name) => "not a credential helper's name",
+            _ => return Ok(()),
+        };
+        Err(fault(&self.name, &self.text, node.span.start, what))
     }
 
     fn entries(&self) -> impl Iterator<Item = (&str, &Node)> {
@@ -190,16 +195,30 @@ impl AuthFile {
         Some(name.to_owned()).filter(|name| !name.is_empty())
     }
 
-    fn store(&self) -> Option<String> {
+    /// The helper of all hosts that have none of their own (`credsStore`).
+    #[must_use]
+    pub fn store(&self) -> Option<String> {
         let name = self.root.get("credsStore").and_then(Node::text)?;
         Some(name.to_owned()).filter(|name| !name.is_empty())
+    }
+
+    /// Says whether Orlop itself is a helper that the file names.
+    #[must_use]
+    pub fn names_own(&self) -> bool {
+        let store = self.store();
+        let of_hosts = self.host_helpers();
+        let mut names = store.iter().chain(of_hosts.iter().map(|(_, helper)| helper));
+        names.any(|name| programs::is_own(name))
     }
 
     /// Looks up the login for a repository: helper of the host, the closest key, other spellings
     /// of the host, then `credsStore`. Entries that cannot be read are passed over with a warning.
     pub fn lookup(&self, host: &str, path: &str, warnings: &mut Vec<String>) -> Found {
-        if let Some(helper) = self.own_helper(host) {
-            return Found::Helper(helper);
+        let helper = self.own_helper(host);
+        let is_own = helper.as_deref().is_some_and(programs::is_own);
+        match helper {
+            Some(helper) if !is_own => return Found::Helper(helper),
+            _ => {}
         }
         let mut fitting: Vec<(Fit, &str, &Node)> = self
             .entries()
@@ -216,7 +235,44 @@ impl AuthFile {
                 }
             }
         }
-        self.store().map_or(Found::Nothing, Found::Store)
+        match self.store() {
+            _ if is_own => Found::Own,
+            Some(store) if programs::is_own(&store) => Found::Own,
+            Some(store) => Found::Store(store),
+            None => Found::Nothing,
+        }
+    }
+
+    /// The login under exactly this key, if there is one that can be read.
+    #[must_use]
+    pub fn exact(&self, key: &str) -> Option<Credential> {
+        let entry = self.root.get("auths")?.get(key)?;
+        credential(entry).ok().flatten()
+    }
+
+    /// Keys and user names of the logins whose secret is in the file, in order. Identity tokens
+    /// without a name are called `<token>`.
+    #[must_use]
+    pub fn users(&self) -> Vec<(String, String)> {
+        let named = self.entries().filter_map(|(key, entry)| {
+            let credential = credential(entry).ok().flatten()?;
+            let name = match &credential {
+                Credential::RegistryToken(_) => return None,
+                other => other.username().unwrap_or("<token>"),
+            };
+            Some((key.to_owned(), name.to_owned()))
+        });
+        named.collect()
+    }
+
+    /// The helpers of single hosts (`credHelpers`), in order: host and helper.
+    #[must_use]
+    pub fn host_helpers(&self) -> Vec<(String, String)> {
+        let helpers = self.root.get("credHelpers").and_then(Node::members).unwrap_or_default();
+        let pairs = helpers
+            .iter()
+            .filter_map(|member| Some((member.key.clone(), member.node.text()?.to_owned())));
+        pairs.collect()
     }
 
     /// Stores a login under a key; what the entry knows besides its secret stays.
@@ -253,15 +309,26 @@ impl AuthFile {
         self.ensure_entry(key);
     }
 
-    /// Removes every login of this place, in all spellings; returns the keys removed.
-    pub fn remove(&mut self, place: &str) -> Vec<String> {
-        let keys: Vec<String> = self.entries().map(|(key, _)| key.to_owned()).collect();
-        let gone: Vec<String> =
-            keys.into_iter().filter(|key| keys::is_login_of(key, place)).collect();
+    /// Removes every entry, markers included, whose key is chosen; returns the keys removed.
+    pub fn remove_where(&mut self, chosen: impl Fn(&str) -> bool) -> Vec<String> {
+        let keys = self.entries().map(|(key, _)| key.to_owned());
+        let gone: Vec<String> = keys.filter(|key| chosen(key)).collect();
         for key in &gone {
             self.remove_key(key);
         }
         gone
+    }
+
+    /// Removes the entry under exactly this key; says whether there was one.
+    pub fn remove_exact(&mut self, key: &str) -> bool {
+        let was_there = self.entries().any(|(other, _)| other == key);
+        self.remove_key(key);
+        was_there
+    }
+
+    /// Removes every login of this place, in all spellings; returns the keys removed.
+    pub fn remove(&mut self, place: &str) -> Vec<String> {
+        self.remove_where(|key| keys::is_login_of(key, place))
     }
 
     fn remove_key(&mut self, key: &str) {

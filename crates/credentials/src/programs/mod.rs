@@ -3,19 +3,22 @@
 //! Protocol of docker-credential-helpers: `docker-credential-<name> get|store|erase|list`, one
 //! request on stdin, JSON on stdout, failures as text on stdout with a non-zero status. A helper
 //! gets the environment of the caller, descriptors 0 to 2, a process group of its own and a time
-//! limit; it is looked for in absolute items of PATH only.
+//! limit; it is looked for in absolute items of PATH only. The helper [`OWN`] is Orlop itself and
+//! never started; what a helper starts asks no helper again.
 //!
-//! Not here: which helper is asked ([`crate::docker_json`]).
+//! Not here: which helper is asked ([`crate::docker_json`]); Orlop as a helper of others (the
+//! client).
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{Read as _, Seek as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{Read, Seek as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use orlop_config::limits;
+use orlop_config::{env, limits};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde::Deserialize;
@@ -26,11 +29,25 @@ use crate::{Credential, Error, Secret};
 /// Most characters of a helper's own words that are shown.
 const SHOWN: usize = 1024;
 
+/// What a helper says when it has no login.
+pub const NOT_FOUND: &str = "credentials not found in native keychain";
+
+/// The name by which files call Orlop as a helper: `docker-credential-orlop`.
+pub const OWN: &str = "orlop";
+
+/// True for the name of Orlop itself.
+#[must_use]
+pub fn is_own(helper: &str) -> bool {
+    helper == OWN
+}
+
 /// The environment a helper runs in: the caller's, not this process's.
 #[derive(Clone, Default)]
 pub struct Surroundings {
     /// Variables as the caller has them, secrets of Orlop's own left out.
     variables: Vec<(OsString, OsString)>,
+    /// The caller runs within a helper: no other one is started.
+    is_within: bool,
 }
 
 impl std::fmt::Debug for Surroundings {
@@ -50,7 +67,26 @@ impl Surroundings {
                 || name == b"DOCKER_AUTH_CONFIG"
         };
         let kept = variables.into_iter().filter(|(name, _)| !is_secret(name));
-        Self { variables: kept.collect() }
+        let variables: Vec<_> = kept.collect();
+        let is_within = variables.iter().any(|(name, _)| name == env::WITHIN_HELPER.name());
+        Self { variables, is_within }
+    }
+
+    /// Says whether a helper could be started, before anything depends on it.
+    ///
+    /// # Errors
+    /// [`Error::Helper`] when there is no such program.
+    pub fn check(&self, helper: &str) -> Result<(), Error> {
+        self.program(helper).map(drop)
+    }
+
+    fn program(&self, helper: &str) -> Result<PathBuf, Error> {
+        let program = format!("docker-credential-{helper}");
+        let missing = |what: &str| missing(helper, what.to_owned());
+        if self.is_within {
+            return Err(missing("is not asked: a helper that Orlop asks is asking"));
+        }
+        self.find(&program).ok_or_else(|| missing("is not on PATH"))
     }
 
     fn find(&self, program: &str) -> Option<PathBuf> {
@@ -59,7 +95,9 @@ impl Surroundings {
         std::env::split_paths(path)
             .filter(|directory| directory.is_absolute())
             .map(|directory| directory.join(program))
-            .find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok())
+            .find(|file| {
+                file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
+            })
     }
 }
 
@@ -86,22 +124,20 @@ pub fn is_name(text: &str) -> bool {
 /// [`Error::Helper`]: not to be started, no answer in time, an answer that makes no sense or is
 /// for another server.
 pub fn get(helper: &str, key: &str, around: &Surroundings) -> Result<Option<Credential>, Error> {
-    let (good, output) = ask(helper, "get", key.as_bytes(), around, limits::HELPER_TIME)?;
-    if !good {
-        let said = String::from_utf8_lossy(&output);
-        if said.trim() == "credentials not found in native keychain" {
-            return Ok(None);
-        }
-        return Err(failed(helper, format!("says: {}", shown(said.trim()))));
+    let said = ask(helper, "get", key.as_bytes(), around, limits::HELPER_TIME)?;
+    if !said.good {
+        said.log(helper, &[]);
+        return if said.is_not_found() { Ok(None) } else { Err(said.failure(helper)) };
     }
-    let answer: Answer = serde_json::from_slice(&output)
+    let answer: Answer = serde_json::from_slice(&said.output)
         .map_err(|_| failed(helper, "gave an answer that is not its protocol's".to_owned()))?;
+    let secret = Zeroizing::new(answer.secret);
+    said.log(helper, secret.as_bytes());
     if !answer.server_url.is_empty()
         && answer.server_url.trim_end_matches('/') != key.trim_end_matches('/')
     {
         return Err(failed(helper, format!("answered for {}", shown(&answer.server_url))));
     }
-    let secret = Zeroizing::new(answer.secret);
     if secret.is_empty() {
         return Err(failed(helper, "gave an empty secret".to_owned()));
     }
@@ -129,7 +165,9 @@ pub fn store(
     })?;
     let request = serde_json::json!({ "ServerURL": key, "Username": username, "Secret": secret });
     let request = Zeroizing::new(request.to_string());
-    done(helper, ask(helper, "store", request.as_bytes(), around, limits::HELPER_TIME)?)
+    let said = ask(helper, "store", request.as_bytes(), around, limits::HELPER_TIME)?;
+    said.log(helper, secret.as_bytes());
+    if said.good { Ok(()) } else { Err(said.failure(helper)) }
 }
 
 /// Makes a helper forget a login.
@@ -137,18 +175,68 @@ pub fn store(
 /// # Errors
 /// [`Error::Helper`]; one that never had it is no error.
 pub fn erase(helper: &str, key: &str, around: &Surroundings) -> Result<(), Error> {
-    let (good, output) = ask(helper, "erase", key.as_bytes(), around, limits::HELPER_TIME)?;
-    if String::from_utf8_lossy(&output).trim() == "credentials not found in native keychain" {
-        return Ok(());
-    }
-    done(helper, (good, output))
+    let said = ask(helper, "erase", key.as_bytes(), around, limits::HELPER_TIME)?;
+    said.log(helper, &[]);
+    if said.good || said.is_not_found() { Ok(()) } else { Err(said.failure(helper)) }
 }
 
-fn done(helper: &str, (good, output): (bool, Zeroizing<Vec<u8>>)) -> Result<(), Error> {
-    if good {
-        return Ok(());
+/// Asks a helper for the keys of all its logins with their user names, in order of key.
+///
+/// # Errors
+/// As [`get`].
+pub fn list(helper: &str, around: &Surroundings) -> Result<BTreeMap<String, String>, Error> {
+    // The word that docker's own client sends where nothing is asked about.
+    let said = ask(helper, "list", b"unused", around, limits::HELPER_TIME)?;
+    said.log(helper, &[]);
+    if !said.good {
+        return if said.is_not_found() { Ok(BTreeMap::new()) } else { Err(said.failure(helper)) };
     }
-    Err(failed(helper, format!("says: {}", shown(String::from_utf8_lossy(&output).trim()))))
+    // Helpers in Go write a list without items so.
+    if said.output.trim_ascii() == b"null" {
+        return Ok(BTreeMap::new());
+    }
+    serde_json::from_slice(&said.output)
+        .map_err(|_| failed(helper, "gave an answer that is not its protocol's".to_owned()))
+}
+
+/// What a helper said to one request.
+struct Said {
+    /// It ended with 0.
+    good: bool,
+    /// Its output: on failure its words.
+    output: Zeroizing<Vec<u8>>,
+    /// The beginning of what it wrote to stderr.
+    aside: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Said {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Said({}, {} bytes)", self.good, self.output.len())
+    }
+}
+
+impl Said {
+    fn words(&self) -> String {
+        String::from_utf8_lossy(&self.output).trim().to_owned()
+    }
+
+    fn is_not_found(&self) -> bool {
+        !self.good && self.words() == NOT_FOUND
+    }
+
+    fn failure(&self, helper: &str) -> Error {
+        failed(helper, format!("says: {}", shown(&self.words())))
+    }
+
+    /// Notes what it wrote to stderr, unless the secret is in it.
+    fn log(&self, helper: &str, secret: &[u8]) {
+        let holds_it = !secret.is_empty()
+            && self.aside.windows(secret.len().min(SHOWN)).any(|part| secret.starts_with(part));
+        if !self.aside.is_empty() && !holds_it {
+            let said = shown(&String::from_utf8_lossy(&self.aside));
+            tracing::debug!(helper, said, "a credential helper wrote to stderr");
+        }
+    }
 }
 
 fn ask(
@@ -157,17 +245,17 @@ fn ask(
     request: &[u8],
     around: &Surroundings,
     limit: Duration,
-) -> Result<(bool, Zeroizing<Vec<u8>>), Error> {
-    let program = format!("docker-credential-{helper}");
-    let missing = |what: String| Error::Helper { program: program.clone(), what, missing: true };
-    let path = around.find(&program).ok_or_else(|| missing("is not on PATH".to_owned()))?;
+) -> Result<Said, Error> {
+    let missing = |what: String| missing(helper, what);
+    let path = around.program(helper)?;
     let mut child = Command::new(path)
         .arg(verb)
         .env_clear()
         .envs(around.variables.iter().map(|(name, value)| (name, value)))
+        .env(env::WITHIN_HELPER.name(), "1")
         .stdin(request_file(request).map_err(|cause| missing(format!("cannot be asked: {cause}")))?)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .current_dir("/")
         .process_group(0)
         .spawn()
@@ -180,9 +268,9 @@ fn ask(
         let _ = kill_process_group(group, Signal::KILL);
     }
     let status = child.wait();
-    let output = outcome.map_err(|what| failed(helper, what))?;
+    let (output, aside) = outcome.map_err(|what| failed(helper, what))?;
     match status {
-        Ok(status) if status.code().is_some() => Ok((status.success(), output)),
+        Ok(status) if status.code().is_some() => Ok(Said { good: status.success(), output, aside }),
         _ => Err(failed(helper, "was killed".to_owned())),
     }
 }
@@ -196,71 +284,81 @@ fn request_file(request: &[u8]) -> std::io::Result<Stdio> {
     Ok(file.into())
 }
 
-fn converse(child: &mut Child, limit: Duration) -> Result<Zeroizing<Vec<u8>>, String> {
+type Heard = Zeroizing<Vec<u8>>;
+
+/// Reads what it writes until it ends: all of its output, the beginning of its stderr.
+fn converse(child: &mut Child, limit: Duration) -> Result<(Heard, Heard), String> {
     let end = Instant::now().checked_add(limit);
-    let mut stdout = child.stdout.take().ok_or("has no output")?;
+    let mut stdout = child.stdout.take();
+    let mut stderr = child.stderr.take();
     let ended = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let ended: Option<OwnedFd> = ended.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    let mut output = Zeroizing::new(Vec::new());
-    let mut buffer = Zeroizing::new([0_u8; 4096]);
+    let (mut output, mut aside) = (Heard::default(), Heard::default());
     loop {
         let left = end.map_or(limit, |end| end.saturating_duration_since(Instant::now()));
         if left.is_zero() {
-            return Err(format!("gave no answer within {} s", limit.as_secs()));
+            return Err(match stdout {
+                Some(_) => format!("gave no answer within {} s", limit.as_secs()),
+                None => "does not end".to_owned(),
+            });
         }
-        let (readable, over) = wait(stdout.as_fd(), ended.as_ref(), left)?;
-        if readable {
-            let got =
-                stdout.read(&mut *buffer).map_err(|cause| format!("gave no answer: {cause}"))?;
-            output.extend_from_slice(buffer.get(..got).unwrap_or_default());
+        let watched = [
+            stdout.as_ref().map(AsFd::as_fd),
+            stderr.as_ref().map(AsFd::as_fd),
+            ended.as_ref().map(AsFd::as_fd),
+        ];
+        let [has_output, has_aside, is_over] = wait(watched, left)?;
+        if has_output {
+            let got = hear(&mut stdout, &mut output)?;
             if output.len() as u64 > limits::HELPER_ANSWER_BYTES {
                 let limit = limits::HELPER_ANSWER_BYTES;
                 return Err(format!("gave an answer of more than {limit} bytes"));
             }
-            if got > 0 {
-                continue;
-            }
-            if ended.is_none() {
-                return Ok(output);
+            if !got && ended.is_none() {
+                return Ok((output, aside));
             }
         }
-        if over {
-            return Ok(output);
+        if has_aside {
+            hear(&mut stderr, &mut aside)?;
+            aside.truncate(SHOWN);
         }
-        if readable {
-            // Its output is closed but it has not ended: nothing is left to wait for but its end.
-            let left = end.map_or(limit, |end| end.saturating_duration_since(Instant::now()));
-            let over = ended.as_ref().is_some_and(|fd| wait_one(fd, left));
-            return if over { Ok(output) } else { Err("does not end".to_owned()) };
+        if is_over && !has_output {
+            return Ok((output, aside));
         }
     }
 }
 
-fn wait(
-    output: impl AsFd,
-    ended: Option<&OwnedFd>,
-    left: Duration,
-) -> Result<(bool, bool), String> {
-    let output = output.as_fd();
-    let mut fds = vec![PollFd::from_borrowed_fd(output, PollFlags::IN)];
-    fds.extend(ended.map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)));
+/// Reads once; says whether there was anything. A pipe at its end is put away.
+fn hear(pipe: &mut Option<impl Read>, into: &mut Heard) -> Result<bool, String> {
+    let Some(open) = pipe else { return Ok(false) };
+    let mut buffer = Zeroizing::new([0_u8; 4096]);
+    let got = open.read(&mut *buffer).map_err(|cause| format!("gave no answer: {cause}"))?;
+    into.extend_from_slice(buffer.get(..got).unwrap_or_default());
+    if got == 0 {
+        *pipe = None;
+    }
+    Ok(got > 0)
+}
+
+/// Which of the descriptors are readable or at their end.
+fn wait(watched: [Option<BorrowedFd<'_>>; 3], left: Duration) -> Result<[bool; 3], String> {
+    let open = watched.iter().flatten();
+    let mut fds: Vec<_> = open.map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     let left = Timespec::try_from(left).ok();
     match poll(&mut fds, left.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(cause) => return Err(format!("gave no answer: {cause}")),
     }
-    let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-    Ok((ready(0), ready(1)))
-}
-
-fn wait_one(fd: &OwnedFd, left: Duration) -> bool {
-    let mut fds = [PollFd::new(fd, PollFlags::IN)];
-    let left = Timespec::try_from(left).ok();
-    matches!(poll(&mut fds, left.as_ref()), Ok(ready) if ready > 0)
+    let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+    Ok(watched.map(|fd| fd.is_some() && ready.next().unwrap_or(false)))
 }
 
 fn failed(helper: &str, what: String) -> Error {
     Error::Helper { program: format!("docker-credential-{helper}"), what, missing: false }
+}
+
+fn missing(helper: &str, what: String) -> Error {
+    Error::Helper { program: format!("docker-credential-{helper}"), what, missing: true }
 }
 
 /// Foreign text without control characters, cut to what a person reads.

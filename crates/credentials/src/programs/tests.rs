@@ -106,7 +106,7 @@ fn s34_one_that_reads_nothing_and_talks_on_stderr_works() {
     let (_directory, around) = helper("head -c 1000000 /dev/zero >&2");
     let request = vec![b'x'; 1 << 20];
     let limit = Duration::from_secs(10);
-    assert!(settled(|| ask("t", "store", &request, &around, limit)).unwrap().0);
+    assert!(settled(|| ask("t", "store", &request, &around, limit)).unwrap().good);
 }
 
 #[test]
@@ -132,4 +132,30 @@ fn s37_a_helper_sees_its_callers_environment_without_passwords() {
 fn a_child_that_keeps_the_output_open_holds_nobody_up() {
     let got = get_settled(r#"sleep 1000 & echo '{"Username":"u","Secret":"p"}'"#).unwrap();
     assert!(got.is_some());
+}
+
+#[test]
+fn a_list_is_keys_with_names_and_nothing_is_an_empty_one() {
+    for (script, count) in
+        [("echo null", 0), (r#"echo '{"b":"u","a":"<token>"}'"#, 2), ("echo '{}'", 0)]
+    {
+        let (_directory, around) = helper(script);
+        assert_eq!(settled(|| list("t", &around)).unwrap().len(), count, "{script}");
+    }
+    let (_directory, around) = helper("echo '[]'");
+    assert!(settled(|| list("t", &around)).is_err());
+}
+
+#[test]
+fn what_a_helper_starts_asks_no_helper() {
+    let (directory, _) = helper("exit 0");
+    let path = format!("{}:/usr/bin:/bin", directory.path().display());
+    let around = Surroundings::of(
+        [("PATH", path.as_str()), ("ORLOP_WITHIN_HELPER", "1")]
+            .map(|(name, value)| (name.into(), value.into())),
+    );
+    let error = get("t", "h", &around).unwrap_err();
+    assert!(matches!(error, Error::Helper { missing: true, .. }), "{error}");
+    let script = r#"echo "{\"Username\":\"within$ORLOP_WITHIN_HELPER\",\"Secret\":\"p\"}""#;
+    assert_eq!(get_settled(script).unwrap().unwrap().username(), Some("within1"));
 }

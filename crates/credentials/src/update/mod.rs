@@ -9,7 +9,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use orlop_config::limits;
+use orlop_config::{Paths, limits};
 use orlop_publish::{Draft, Mode};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
@@ -30,21 +30,53 @@ pub struct Target {
     pub path: PathBuf,
     /// How messages call it: as the user typed it.
     pub name: String,
-    /// Its directory is made (0700) when missing: for default files, not for `--authfile`.
-    pub make_directory: bool,
+    /// It is a default file: its directory is made (0700) when missing.
+    pub is_default: bool,
+    /// Orlop's own file, for logins that this file says `docker-credential-orlop` holds.
+    pub own: Option<PathBuf>,
 }
 
 impl Target {
     /// A file that the user named.
     #[must_use]
     pub fn named(path: &Path) -> Self {
-        Self { path: path.to_owned(), name: path.display().to_string(), make_directory: false }
+        let name = path.display().to_string();
+        Self { path: path.to_owned(), name, is_default: false, own: None }
     }
 
     /// One of the default files.
     #[must_use]
     pub fn default_file(path: &Path) -> Self {
-        Self { make_directory: true, ..Self::named(path) }
+        Self { is_default: true, ..Self::named(path) }
+    }
+
+    /// The file to which a login goes when no variable and no flag names one; `None` without a home
+    /// directory.
+    #[must_use]
+    pub fn of(paths: &Paths) -> Option<Self> {
+        let files = paths.credential_files();
+        let path = files.to_write(Path::exists)?;
+        Some(Self { own: files.own.clone(), ..Self::default_file(path) })
+    }
+
+    /// The same file, with Orlop's own beside it.
+    #[must_use]
+    pub fn with_own(self, paths: &Paths) -> Self {
+        Self { own: paths.credential_files().own, ..self }
+    }
+
+    /// Orlop's own file as a target.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] where there is no home directory.
+    pub fn own(&self) -> Result<Self, Error> {
+        let own = self.own.as_ref().ok_or_else(|| Error::Unusable {
+            what: format!(
+                "{} names Orlop as its helper, but there is no home directory",
+                self.name
+            ),
+        })?;
+        Ok(Self::default_file(own))
     }
 }
 
@@ -57,8 +89,9 @@ pub fn check(target: &Target) -> Result<(), Error> {
     loading::auth_file_as(&path, &target.name)?;
     check_owner(&path, &target.name)?;
     let directory = parent(&path);
+    let makes_directory = target.is_default && path == target.path;
     match rustix::fs::access(directory, rustix::fs::Access::WRITE_OK) {
-        Err(Errno::NOENT) if target.make_directory => Ok(()),
+        Err(Errno::NOENT) if makes_directory => Ok(()),
         Err(cause) => {
             Err(Error::Disk { doing: "write in", path: directory.to_owned(), cause: cause.into() })
         }
@@ -71,7 +104,7 @@ pub fn check(target: &Target) -> Result<(), Error> {
 /// # Errors
 /// Every [`Error`]; the file is as it was, or whole and new.
 pub fn store_login(target: &Target, key: &str, credential: &Credential) -> Result<(), Error> {
-    edit(target, |file| file.set(key, credential).map(|()| true)).map(drop)
+    edit(target, |file| file.set(key, credential).map(Some)).map(drop)
 }
 
 /// Leaves the marker of a login that a helper holds.
@@ -79,25 +112,55 @@ pub fn store_login(target: &Target, key: &str, credential: &Credential) -> Resul
 /// # Errors
 /// As [`store_login`].
 pub fn store_marker(target: &Target, key: &str) -> Result<(), Error> {
-    edit(target, |file| {
+    let mark = |file: &mut AuthFile| {
         file.set_marker(key);
-        Ok(true)
-    })
-    .map(drop)
+        Ok(Some(()))
+    };
+    edit(target, mark).map(drop)
 }
 
-/// Removes all logins of `host[:port]` or `host/namespace`; says whether there was one. A file
-/// without one is not touched, a missing one not made.
+/// Removes all logins of `host[:port]` or `host/namespace`; returns their keys. A file without one
+/// is not touched, a missing one not made.
 ///
 /// # Errors
 /// As [`store_login`].
-pub fn remove_login(target: &Target, place: &str) -> Result<bool, Error> {
+pub fn remove_login(target: &Target, place: &str) -> Result<Vec<String>, Error> {
+    remove(target, |file| file.remove(place))
+}
+
+/// Removes the entry under exactly this key; says whether there was one.
+///
+/// # Errors
+/// As [`store_login`].
+pub fn remove_key(target: &Target, key: &str) -> Result<bool, Error> {
+    let gone = remove(target, |file| match file.remove_exact(key) {
+        true => vec![key.to_owned()],
+        false => Vec::new(),
+    })?;
+    Ok(!gone.is_empty())
+}
+
+/// Removes every login but those under the keys that `stays` names; returns their keys.
+///
+/// # Errors
+/// As [`store_login`].
+pub fn remove_all(target: &Target, stays: impl Fn(&str) -> bool) -> Result<Vec<String>, Error> {
+    remove(target, |file| file.remove_where(|key| !stays(key)))
+}
+
+fn remove(
+    target: &Target,
+    gone: impl Fn(&mut AuthFile) -> Vec<String>,
+) -> Result<Vec<String>, Error> {
     let path = resolve(&target.path)?;
-    let Some(mut before) = loading::auth_file_as(&path, &target.name)? else { return Ok(false) };
-    if before.remove(place).is_empty() {
-        return Ok(false);
+    let Some(mut before) = loading::auth_file_as(&path, &target.name)? else {
+        return Ok(Vec::new());
+    };
+    if gone(&mut before).is_empty() {
+        return Ok(Vec::new());
     }
-    edit(target, |file| Ok(!file.remove(place).is_empty()))
+    let removed = edit(target, |file| Ok(Some(gone(file)).filter(|keys| !keys.is_empty())))?;
+    Ok(removed.unwrap_or_default())
 }
 
 /// Puts a row into the list file.
@@ -105,54 +168,78 @@ pub fn remove_login(target: &Target, place: &str) -> Result<bool, Error> {
 /// # Errors
 /// As [`store_login`].
 pub fn store_row(target: &Target, row: &remote_yaml::Row) -> Result<(), Error> {
-    edit_list(target, |list| {
+    let insert = |list: &mut RemoteYaml| {
         list.insert(row);
-        true
-    })
-    .map(drop)
+        Some(())
+    };
+    edit_list(target, insert).map(drop)
 }
 
-/// Removes the rows of a host from the list file; says whether there was one.
+/// Removes the rows of a host from the list file; returns their URIs.
 ///
 /// # Errors
 /// As [`store_login`].
-pub fn remove_rows(target: &Target, host: &str) -> Result<bool, Error> {
-    let path = resolve(&target.path)?;
-    let Some(mut before) = loading::list_file(&path, &target.name)? else { return Ok(false) };
-    if before.remove(host).is_empty() {
-        return Ok(false);
-    }
-    edit_list(target, |list| !list.remove(host).is_empty())
+pub fn remove_rows(target: &Target, host: &str) -> Result<Vec<String>, Error> {
+    remove_from_list(target, |list| list.remove(host))
 }
 
-fn edit(
+/// Removes all rows of registries from the list file; returns their URIs.
+///
+/// # Errors
+/// As [`store_login`].
+pub fn remove_all_rows(target: &Target) -> Result<Vec<String>, Error> {
+    remove_from_list(target, RemoteYaml::remove_all)
+}
+
+fn remove_from_list(
     target: &Target,
-    change: impl Fn(&mut AuthFile) -> Result<bool, Error>,
-) -> Result<bool, Error> {
+    gone: impl Fn(&mut RemoteYaml) -> Vec<String>,
+) -> Result<Vec<String>, Error> {
+    let path = resolve(&target.path)?;
+    let Some(mut before) = loading::list_file(&path, &target.name)? else {
+        return Ok(Vec::new());
+    };
+    if gone(&mut before).is_empty() {
+        return Ok(Vec::new());
+    }
+    let removed = edit_list(target, |list| Some(gone(list)).filter(|uris| !uris.is_empty()))?;
+    Ok(removed.unwrap_or_default())
+}
+
+fn edit<T>(
+    target: &Target,
+    change: impl Fn(&mut AuthFile) -> Result<Option<T>, Error>,
+) -> Result<Option<T>, Error> {
     locked(target, |path| {
         let file = loading::auth_file_as(path, &target.name)?;
         let mut file = file.unwrap_or_else(|| AuthFile::empty(&target.name));
-        let changed = change(&mut file)?;
-        Ok(changed.then(|| file.text().to_owned()))
+        Ok(change(&mut file)?.map(|done| (file.text().to_owned(), done)))
     })
 }
 
-fn edit_list(target: &Target, change: impl Fn(&mut RemoteYaml) -> bool) -> Result<bool, Error> {
+fn edit_list<T>(
+    target: &Target,
+    change: impl Fn(&mut RemoteYaml) -> Option<T>,
+) -> Result<Option<T>, Error> {
     locked(target, |path| {
         let list = loading::list_file(path, &target.name)?;
         let mut list = list.unwrap_or_else(|| RemoteYaml::empty(&target.name));
-        if change(&mut list) { list.to_text().map(Some) } else { Ok(None) }
+        match change(&mut list) {
+            Some(done) => Ok(Some((list.to_text()?, done))),
+            None => Ok(None),
+        }
     })
 }
 
-/// Runs an edit under the file's lock and publishes the text it gives, if any.
-fn locked(
+/// Runs an edit under the file's lock and publishes the text it gives, if any. Returns what the
+/// first try brought.
+fn locked<T>(
     target: &Target,
-    text: impl Fn(&Path) -> Result<Option<String>, Error>,
-) -> Result<bool, Error> {
+    edited: impl Fn(&Path) -> Result<Option<(String, T)>, Error>,
+) -> Result<Option<T>, Error> {
     let path = resolve(&target.path)?;
     // A link into a directory that is missing is a mistake, not a wish for that directory.
-    if target.make_directory && path == target.path {
+    if target.is_default && path == target.path {
         make_directory(parent(&path))?;
     }
     let lock = Lock::of(&path)?;
@@ -161,19 +248,20 @@ fn locked(
         let removed = orlop_publish::sweep(parent(&path));
         tracing::debug!(removed, "drafts of dead processes");
     }
-    let mut changed = false;
+    let mut outcome = None;
     // Without a lock somebody may have replaced the file with one that knows nothing of this edit.
     let tries = if lock.is_held() { 1 } else { UNLOCKED_TRIES };
     for _ in 0..tries {
-        let Some(text) = text(&path)?.map(Zeroizing::new) else { break };
-        if changed && is_content(&path, text.as_bytes())? {
+        let Some((text, done)) = edited(&path)? else { break };
+        let text = Zeroizing::new(text);
+        if outcome.is_some() && is_content(&path, text.as_bytes())? {
             break;
         }
         publish(&path, &target.name, text.as_bytes())?;
-        changed = true;
+        outcome.get_or_insert(done);
     }
     drop(lock);
-    Ok(changed)
+    Ok(outcome)
 }
 
 fn is_content(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
