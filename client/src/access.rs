@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 use orlop_config::env::NamedLogin;
-use orlop_credentials::reading;
+use orlop_credentials::loading;
 use orlop_proto::v1::{Access, AuthFile, Credential, Kind, Secret};
 
 use crate::context::Context;
@@ -93,19 +93,18 @@ fn credential(username: String, secret: Vec<u8>) -> Credential {
 
 fn auth_file(path: &Path, context: &mut Context) -> Result<AuthFile, Failure> {
     let shown = path.display().to_string();
-    let Some(content) = reading::read(path, orlop_config::limits::CREDENTIAL_FILE_BYTES)? else {
+    let mut warnings = Vec::new();
+    let file = loading::auth_file(path, loading::Kind::Named, &mut warnings)?;
+    for warning in warnings {
+        context.output.warning(&warning);
+    }
+    let Some(file) = file else {
         context.output.warning(&format!(
             "The credential file {shown} does not exist: going on without a login"
         ));
         return Ok(AuthFile { path: shown, content: None, missing: true });
     };
-    if content.is_exposed() {
-        context
-            .output
-            .warning(&format!("Other users can read the credential file {shown}: make it 0600"));
-    }
-    orlop_credentials::docker_json::AuthFile::parse(&content.bytes, &shown)?;
-    let content = Some(Secret { value: content.bytes.to_vec() });
+    let content = Some(Secret { value: file.text().as_bytes().to_vec() });
     Ok(AuthFile { path: shown, content, missing: false })
 }
 

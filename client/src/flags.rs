@@ -154,22 +154,30 @@ pub(crate) struct Count {
     pub(crate) least: usize,
     /// At most; absent: any number.
     pub(crate) most: Option<usize>,
+    /// With this switch on there is none.
+    pub(crate) none_with: Option<&'static str>,
 }
 
 impl Count {
     /// Exactly this many.
     pub(crate) const fn exactly(count: usize) -> Self {
-        Self { least: count, most: Some(count) }
+        Self { least: count, most: Some(count), none_with: None }
     }
 
     /// In this range, both ends included.
     pub(crate) const fn between(least: usize, most: usize) -> Self {
-        Self { least, most: Some(most) }
+        Self { least, most: Some(most), none_with: None }
     }
 
     /// This many or more.
     pub(crate) const fn from(least: usize) -> Self {
-        Self { least, most: None }
+        Self { least, most: None, none_with: None }
+    }
+
+    /// None where this switch is on.
+    pub(crate) const fn none_with(mut self, switch: &'static str) -> Self {
+        self.none_with = Some(switch);
+        self
     }
 
     /// The words of Apptainer's argument parser when a count is wrong.

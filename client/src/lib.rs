@@ -11,6 +11,7 @@ mod commands;
 mod connection;
 mod container;
 mod context;
+mod credential_helper;
 mod description;
 mod destination;
 mod failure;
@@ -36,6 +37,9 @@ use crate::output::Output;
 /// Runs one command: `arguments` with the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if credential_helper::is_called(arguments.first()) {
+        return credential_helper(arguments);
+    }
     // Before any thread: this process may be meant to be a mount holder.
     if let Some(exit) = orlop_runtime::holder::maybe_holder_main(arguments.iter().skip(1).cloned())
     {
@@ -59,4 +63,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     ExitCode::from(exit)
+}
+
+/// Answers another program's question for a login: `arguments` with the program's name first.
+pub fn credential_helper(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = arguments.into_iter().skip(1).collect();
+    ExitCode::from(credential_helper::main(&words, &Environment::from_process()))
 }

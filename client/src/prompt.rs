@@ -1,11 +1,16 @@
 //! Asking the user: on the terminal, never on stdin or stdout, which belong to pipes.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 
 use orlop_config::limits::SECRET_BYTES;
+use orlop_credentials::Secret;
 use orlop_proto::v1::Kind;
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+
+/// Bytes of the longest line end.
+const LINE_END: u64 = 2;
 
 /// Asks for a secret on the terminal, without echo.
 ///
@@ -21,26 +26,28 @@ pub(crate) fn secret(words: &str) -> Result<String, Failure> {
     })
 }
 
-/// Reads a secret from stdin to its end; one newline at the end is cut.
+/// Reads a secret from stdin to its end, whatever bytes it has; one line end after it is cut. Where
+/// stdin is a terminal the secret is asked for there, with these words and without echo.
 ///
 /// # Errors
-/// When stdin cannot be read, or is no text.
-pub(crate) fn from_stdin() -> Result<String, Failure> {
-    let mut secret = String::new();
-    io::stdin().lock().take(SECRET_BYTES + 1).read_to_string(&mut secret).map_err(|cause| {
+/// When stdin cannot be read; LIMIT_EXCEEDED for more than a secret has.
+pub(crate) fn from_stdin(words: &str) -> Result<Secret, Failure> {
+    let stdin = io::stdin().lock();
+    if stdin.is_terminal() {
+        drop(stdin);
+        return secret(words).map(Secret::new);
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    stdin.take(SECRET_BYTES + LINE_END + 1).read_to_end(&mut bytes).map_err(|cause| {
         Failure::new(Kind::FileFailed, "cannot read the password from stdin")
             .because(crate::failure::system_words(&cause))
     })?;
-    if secret.len() as u64 > SECRET_BYTES {
+    let secret = Secret::from_input(&bytes);
+    if secret.expose().len() as u64 > SECRET_BYTES {
         let message = format!("secret-bytes: a password has at most {SECRET_BYTES} bytes");
         return Err(Failure::new(Kind::LimitExceeded, message));
     }
-    Ok(cut(&secret).to_owned())
-}
-
-fn cut(secret: &str) -> &str {
-    let secret = secret.strip_suffix('\n').unwrap_or(secret);
-    secret.strip_suffix('\r').unwrap_or(secret)
+    Ok(secret)
 }
 
 /// Asks for a word on the terminal.
@@ -72,15 +79,5 @@ pub(crate) fn ask(question: &str) -> Option<String> {
     match io::stdin().read_line(&mut line) {
         Ok(0) | Err(_) => None,
         Ok(_) => Some(line.trim().to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn one_line_end_is_cut_and_no_more() {
-        assert_eq!(super::cut("a b\r\n"), "a b");
-        assert_eq!(super::cut("a\n\n"), "a\n");
-        assert_eq!(super::cut(""), "");
     }
 }

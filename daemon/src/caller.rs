@@ -101,7 +101,9 @@ impl Caller {
             }
             None => None,
         };
-        let files = if explicit.is_some() { Vec::new() } else { self.default_files(warnings)? };
+        // A named file stands alone, unless it says itself that Orlop holds logins.
+        let needs_files = explicit.as_ref().is_none_or(AuthFile::names_own);
+        let files = if needs_files { self.default_files(warnings)? } else { Vec::new() };
         Ok(Sources {
             named: host.as_str().to_owned(),
             flags: access.flags.map(credential),
@@ -135,13 +137,15 @@ pub(crate) struct Asking {
 pub(crate) struct Told {
     /// The sentence; foreign parts are escaped.
     pub(crate) text: String,
-    /// Worth reading only for who asked for details, and where the request fails in the end.
+    /// Worth reading only for who asked for details.
     pub(crate) is_detail: bool,
+    /// Worth reading for everybody where the request fails in the end.
+    pub(crate) explains: bool,
 }
 
 impl From<String> for Told {
     fn from(text: String) -> Self {
-        Self { text, is_detail: false }
+        Self { text, is_detail: false, explains: false }
     }
 }
 
@@ -153,6 +157,7 @@ impl orlop_registry::Caller for Asking {
     ) -> BoxFuture<'a, Result<Option<Known>, orlop_credentials::Error>> {
         let credentials = Arc::clone(&self.credentials);
         let (host, path) = (host.as_str().to_owned(), path.to_owned());
+        let asked = host.clone();
         Box::pin(async move {
             let find = move |_: &_| {
                 let mut warnings = Vec::new();
@@ -170,6 +175,10 @@ impl orlop_registry::Caller for Asking {
                 // A caller that has left does not listen any more.
                 drop(self.notices.send(warning.into()));
             }
+            if let Ok(Some(known)) = &found {
+                let text = format!("Login for {asked}: {}", known.origin);
+                drop(self.notices.send(Told { text, is_detail: true, explains: false }));
+            }
             found
         })
     }
@@ -183,6 +192,6 @@ impl orlop_registry::Caller for Asking {
             Notice::SourceFailed { lied, .. } => !lied,
             _ => false,
         };
-        drop(self.notices.send(Told { text, is_detail }));
+        drop(self.notices.send(Told { text, is_detail, explains: is_detail }));
     }
 }

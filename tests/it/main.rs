@@ -3,12 +3,15 @@
 //! One file a topic. A test says what is given, does one thing, and checks what is there then.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod credential_files;
+mod credential_helper;
 mod daemon;
 mod daemon_ends;
 mod explain;
 mod explain_cases;
 mod inspect;
 mod login;
+mod logout;
 mod many_logins;
 mod oras;
 mod others;

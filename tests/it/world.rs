@@ -1,6 +1,72 @@
 //! The programs that cargo built, and worlds around them.
 
-use orlop_kit::{Identity, Programs, Registry, Site};
+use orlop_kit::{Auth, Identity, Outcome, Programs, Registry, Site};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The one user of a registry with logins.
+pub(crate) const USER: &str = "u";
+/// That user's password.
+pub(crate) const SECRET: &str = "s3cret";
+/// Both as a credential file has them.
+pub(crate) const AUTH: &str = "dTpzM2NyZXQ=";
+
+/// Basic for [`USER`].
+pub(crate) fn basic() -> Auth {
+    Auth::Basic { user: USER.into(), secret: SECRET.into() }
+}
+
+/// Tokens for [`USER`]; whether everybody may pull.
+pub(crate) fn bearer(anonymous_pull: bool) -> Auth {
+    Auth::Bearer { user: USER.into(), secret: SECRET.into(), anonymous_pull }
+}
+
+/// Logs [`USER`] in to the registry, with more words before its URI.
+pub(crate) fn log_in(site: &Site, registry: &Registry, extra: &[&str]) -> Outcome {
+    log_in_as(site, registry, extra, USER, SECRET)
+}
+
+/// Likewise as somebody, with these bytes on stdin.
+pub(crate) fn log_in_as(
+    site: &Site,
+    registry: &Registry,
+    extra: &[&str],
+    user: &str,
+    secret: impl Into<Vec<u8>>,
+) -> Outcome {
+    let uri = format!("docker://{}", registry.host());
+    let mut words = vec!["registry", "login", "--username", user, "--password-stdin"];
+    words.extend(extra);
+    words.push(&uri);
+    site.run(words).input(secret).outcome()
+}
+
+/// The secret of a host in a credential file: user and password, or a refresh token.
+pub(crate) fn stored_secret(text: &str, host: &str) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_str(text).expect("credential files are JSON");
+    let entry = &json["auths"][host];
+    entry["auth"].as_str().or(entry["identitytoken"].as_str()).map(str::to_owned)
+}
+
+/// A program of the site's own: a shell script in its `bin`, which a test puts on PATH.
+pub(crate) fn script(site: &Site, name: &str, text: &str) -> PathBuf {
+    use std::io::Write as _;
+    let at = site.root().join("bin").join(name);
+    // Another process writes it: a file that is open for writing in a child that some other test
+    // starts just now cannot be executed.
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(&at)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("there is a shell");
+    let mut pipe = writer.stdin.take().expect("it is piped");
+    write!(pipe, "#!/bin/sh\n{text}\n").expect("it reads");
+    drop(pipe);
+    assert!(writer.wait().expect("it was started").success());
+    site.person().give(&at);
+    at
+}
 
 /// The two programs.
 pub(crate) fn programs() -> Programs {

@@ -141,6 +141,9 @@ fn send(begin: &PushBegin, image: &Image<'_>, context: &mut Context) -> Result<P
                 event = events.message() => match event?.and_then(|event| event.event) {
                     Some(push_event::Event::Send(send)) => next = Some(send.offset),
                     Some(push_event::Event::Progress(at)) => progress.written(at.bytes),
+                    Some(push_event::Event::Warning(warning)) if warning.is_detail => {
+                        output.verbose(&warning.text);
+                    }
                     Some(push_event::Event::Warning(warning)) => output.warning(&warning.text),
                     Some(push_event::Event::Done(done)) => return Ok(done),
                     None => break,

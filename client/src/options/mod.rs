@@ -16,7 +16,7 @@ use orlop_config::env::Environment;
 use orlop_proto::v1::Kind as FailureKind;
 
 use crate::failure::Failure;
-use crate::flags::{Flag, Kind, Spec, Standing};
+use crate::flags::{Count, Flag, Kind, Spec, Standing};
 use crate::output::{Level, Output};
 
 const PREFIXES: [&str; 3] = ["ORLOP_", "APPTAINER_", "SINGULARITY_"];
@@ -69,7 +69,9 @@ impl Options {
                 }
             }
         }
-        match spec.count.complaint(options.positional.len()) {
+        let none = spec.count.none_with.is_some_and(|switch| options.is_on(switch));
+        let count = if none { Count::exactly(0) } else { spec.count };
+        match count.complaint(options.positional.len()) {
             Some(words) => Err(Unusable::Count(words)),
             None => Ok(options),
         }

@@ -1,5 +1,4 @@
 use super::*;
-use crate::flags::Count;
 
 const FLAGS: &[Flag] = &[
     Flag::switch("cleanenv", "").short('e').keys(&["CLEANENV"]),

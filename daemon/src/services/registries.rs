@@ -13,6 +13,7 @@ use crate::caller::{Caller, credential};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::verbs::login::{self, Place, Wanted};
+use crate::verbs::logout::{self, Leaving};
 
 /// Serves the calls about logins.
 #[derive(Debug)]
@@ -63,14 +64,16 @@ impl Service for Registries {
         let _call = self.0.life.call();
         let request = request.into_inner();
         let caller = Caller::of(request.context)?;
-        let place = Place {
-            scheme: request.scheme,
-            place: request.host,
+        let which = Leaving {
+            place: (!request.all).then_some(request.host),
             list_file: list_file(request.list_file),
         };
-        let (removed_from, warnings) =
-            self.0.blocking("logout", move || login::logout(&caller, &place)).await?;
-        Ok(Response::new(LogoutReply { existed: !removed_from.is_empty(), removed_from, warnings }))
+        let left = self.0.blocking("logout", move || logout::logout(&caller, &which)).await?;
+        Ok(Response::new(LogoutReply {
+            existed: !left.removed.is_empty(),
+            removed: left.removed,
+            warnings: left.warnings,
+        }))
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListReply>, Status> {

@@ -1,12 +1,12 @@
-//! Logins: prove first, then store; remove; list.
+//! Logins: prove first, then store; list.
 //!
 //! Not here: which request proves a password (`orlop-registry`); editing the files
-//! (`orlop-credentials`).
+//! (`orlop-credentials`); removing a login ([`super::logout`]).
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use orlop_credentials::login::{Kept, forget, keep};
+use orlop_credentials::login::{Kept, check, keep};
 use orlop_credentials::precedence::Sources;
 use orlop_credentials::remote_yaml::Row;
 use orlop_credentials::update::{self, Target};
@@ -78,14 +78,11 @@ impl Place {
 }
 
 /// The default file that a login is written to.
-fn default_target(caller: &Caller) -> Result<Target, Failure> {
-    let files = caller.paths().credential_files();
-    match files.to_write(|path| path.exists()) {
-        Some(path) => Ok(Target::default_file(path)),
-        None => Err(caller.paths().home().map_or_else(Into::into, |_| {
-            Failure::of(Kind::CredentialFileInvalid, "there is no default credential file")
-        })),
-    }
+pub(crate) fn default_target(caller: &Caller) -> Result<Target, Failure> {
+    Target::of(caller.paths()).ok_or_else(|| match caller.paths().home() {
+        Err(error) => error.into(),
+        Ok(_) => Failure::of(Kind::CredentialFileInvalid, "there is no default credential file"),
+    })
 }
 
 /// Proves a login and stores it in the default files.
@@ -104,7 +101,8 @@ pub(crate) async fn login(
         let (caller, place) = (caller.clone(), wanted.place.clone());
         daemon
             .blocking("login", move || {
-                update::check(&default_target(&caller)?)?;
+                let target = default_target(&caller)?;
+                check(&target, &place.place, &caller.around_helpers())?;
                 place.list_file(&caller).map(drop)
             })
             .await?;
@@ -169,6 +167,7 @@ fn store(
     let kept = keep(&target, &place.place, credential, &caller.around_helpers())?;
     let first = match kept {
         Kept::File => target.name,
+        Kept::Own(own) => own,
         Kept::Helper(helper) => format!("{helper}, as {} says", target.name),
     };
     let list = Target::default_file(&place.list_file(caller)?);
@@ -179,32 +178,8 @@ fn store(
     }
 }
 
-fn unlisted(error: orlop_credentials::Error) -> String {
+pub(crate) fn unlisted(error: orlop_credentials::Error) -> String {
     format!("The list of logins is left as it is: {}", Failure::from(error))
-}
-
-/// Removes a login from the default files; names those that had one, and warns. Blocks.
-///
-/// # Errors
-/// CREDENTIAL_FILE_INVALID, HELPER_FAILED: the file is as it was.
-pub(crate) fn logout(
-    caller: &Caller,
-    place: &Place,
-) -> Result<(Vec<String>, Vec<String>), Failure> {
-    place.check()?;
-    let target = default_target(caller)?;
-    let mut removed = Vec::new();
-    if forget(&target, &place.place, &caller.around_helpers())? {
-        removed.push(target.name);
-    }
-    let list = Target::default_file(&place.list_file(caller)?);
-    let mut warnings = Vec::new();
-    match update::remove_rows(&list, &place.place) {
-        Ok(true) if removed.is_empty() => removed.push(list.name),
-        Ok(_) => {}
-        Err(error) => warnings.push(unlisted(error)),
-    }
-    Ok((removed, warnings))
 }
 
 /// Lists the logins of the default files. Blocks.

@@ -8,6 +8,7 @@ pub(crate) mod convert;
 pub(crate) mod documents;
 pub(crate) mod inspect;
 pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod pull;
 pub(crate) mod push;
 mod spool;

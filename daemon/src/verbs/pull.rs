@@ -191,8 +191,8 @@ pub(crate) async fn pull(
 
 /// Tells a sentence of the session's, and keeps it where it matters only if all fails.
 async fn pass_on(told: Told, events: &Events, details: &mut Vec<String>) {
-    let Told { text, is_detail } = told;
-    if is_detail {
+    let Told { text, is_detail, explains } = told;
+    if explains {
         details.push(text.clone());
     }
     tell(events, pull_event::Event::Warning(v1::Warning { text, is_detail })).await;

@@ -124,7 +124,7 @@ pub(crate) async fn push(
     loop {
         tokio::select! {
             biased;
-            Some(Told { text, is_detail }) = asked.notices.recv() => {
+            Some(Told { text, is_detail, .. }) = asked.notices.recv() => {
                 let warning = v1::Warning { text, is_detail };
                 drop(events.send(push_event::Event::Warning(warning)).await);
             }

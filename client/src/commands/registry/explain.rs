@@ -166,9 +166,10 @@ fn logins(
         }
         None => None,
     };
-    let files = match explicit {
-        Some(_) => Vec::new(),
-        None => loading::default_files(&context.environment, &context.paths, warnings)
+    // A named file stands alone, unless it says itself that Orlop holds logins.
+    let files = match &explicit {
+        Some(file) if !file.names_own() => Vec::new(),
+        _ => loading::default_files(&context.environment, &context.paths, warnings)
             .map_err(Refusal::credentials)?,
     };
     // Only whether they are there is told.

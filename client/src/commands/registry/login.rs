@@ -4,7 +4,7 @@
 //! the default ones in the daemon, one named by `--authfile` in this process).
 
 use orlop_credentials::login::{self, Kept};
-use orlop_credentials::update::{self, Target};
+use orlop_credentials::update::Target;
 use orlop_credentials::{Credential, Secret};
 use orlop_proto::v1::registries_client::RegistriesClient;
 use orlop_proto::v1::{self, Kind, LoginRequest, Proof};
@@ -67,9 +67,12 @@ fn log_in(options: &Options, place: &Place, context: &mut Context) -> Result<(),
             .hint("name it with --username")
     })?;
     let password = password(options, context)?;
-    let authfile = options.path("authfile").map(std::path::Path::to_owned);
-    if let Some(path) = &authfile {
-        update::check(&Target::named(path))?;
+    let around = context.around_helpers();
+    let authfile =
+        options.path("authfile").map(|path| Target::named(path).with_own(&context.paths));
+    if let Some(target) = &authfile {
+        // Before the registry is asked: what cannot be stored need not be proven.
+        login::check(target, &place.host, &around)?;
     }
     let request = LoginRequest {
         context: Some(context.sent()),
@@ -77,7 +80,7 @@ fn log_in(options: &Options, place: &Place, context: &mut Context) -> Result<(),
         host: place.host.clone(),
         credential: Some(v1::Credential {
             username: username.clone(),
-            secret: Some(v1::Secret { value: password.clone().into_bytes() }),
+            secret: Some(v1::Secret { value: password.expose().to_vec() }),
         }),
         no_https: options.is_on("no-https"),
         insecure: options.is_on("insecure"),
@@ -100,34 +103,32 @@ fn log_in(options: &Options, place: &Place, context: &mut Context) -> Result<(),
     for stored in &reply.stored {
         context.output.info(&format!("Token stored in {stored}"));
     }
-    if let Some(path) = authfile {
+    if let Some(target) = authfile {
         let credential = match reply.identity_token {
             Some(token) => Credential::from_pair("<token>", Secret::new(token.value)),
-            None => Credential::from_pair(&username, Secret::new(password)),
+            None => Credential::from_pair(&username, password),
         };
-        let around = context.around_helpers();
-        match login::keep(&Target::named(&path), &place.host, &credential, &around)? {
-            Kept::File => context.output.info(&format!("Token stored in {}", path.display())),
-            Kept::Helper(helper) => {
-                context
-                    .output
-                    .info(&format!("Token stored by {helper}, as {} says", path.display()));
-            }
-        }
+        let stored = match login::keep(&target, &place.host, &credential, &around)? {
+            Kept::File => format!("Token stored in {}", target.name),
+            Kept::Own(own) => format!("Token stored in {own}, as {} says", target.name),
+            Kept::Helper(helper) => format!("Token stored by {helper}, as {} says", target.name),
+        };
+        context.output.info(&stored);
     }
     Ok(())
 }
 
-fn password(options: &Options, context: &mut Context) -> Result<String, Failure> {
+fn password(options: &Options, context: &mut Context) -> Result<Secret, Failure> {
+    let asked = "Password / Token: ";
     let password = if options.is_on("password-stdin") {
-        prompt::from_stdin()?
-    } else if let Some(password) = options.text("password") {
+        prompt::from_stdin(asked)?
+    } else if let Some(password) = options.value("password") {
         context.output.info(
             "A password on the command line can be seen by others: --password-stdin is safer",
         );
-        password
+        Secret::new(password.as_encoded_bytes())
     } else {
-        prompt::secret("Password / Token: ")?
+        Secret::new(prompt::secret(asked)?)
     };
     if password.is_empty() {
         return Err(Failure::new(Kind::SettingsInvalid, "a password is required")
