@@ -5,6 +5,8 @@
 
 mod credential_files;
 mod credential_helper;
+mod credential_helpers;
+mod credential_places;
 mod daemon;
 mod daemon_ends;
 mod explain;
