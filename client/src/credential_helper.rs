@@ -116,7 +116,8 @@ impl Helper {
 
     fn get(&self, warnings: &mut Vec<String>) -> Answer {
         let key = key()?;
-        let files = loading::default_files(&self.environment, &self.paths, warnings).map_err(words)?;
+        let files =
+            loading::default_files(&self.environment, &self.paths, warnings).map_err(words)?;
         let credential = match keys::asked_place(&key) {
             None => files.iter().find_map(|file| file.exact(&key)),
             Some(place) => {
@@ -186,7 +187,8 @@ impl Helper {
     }
 
     fn list(&self, warnings: &mut Vec<String>) -> Answer {
-        let files = loading::default_files(&self.environment, &self.paths, warnings).map_err(words)?;
+        let files =
+            loading::default_files(&self.environment, &self.paths, warnings).map_err(words)?;
         let mut all = BTreeMap::new();
         for file in &files {
             for (key, username) in file.users() {

@@ -44,7 +44,7 @@ pub(crate) async fn tags(
     loop {
         tokio::select! {
             biased;
-            Some(Told { text, is_detail }) = asked.notices.recv() => {
+            Some(Told { text, is_detail, .. }) = asked.notices.recv() => {
                 drop(events.send(tags_event::Event::Warning(v1::Warning { text, is_detail })).await);
             }
             done = &mut work => return done,
