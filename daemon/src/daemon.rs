@@ -17,6 +17,7 @@ use crate::log::Log;
 use crate::rules::Rules;
 use crate::tasks::Tasks;
 use crate::verbs::convert::Converted;
+use crate::whereabouts::Whereabouts;
 
 /// The daemon's state. Clones share it.
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) documents: Flights<Fetched>,
     /// SIF blobs that are being fetched.
     pub(crate) blobs: Flights<Arc<Leased>>,
+    /// Which repositories have which files.
+    pub(crate) whereabouts: Whereabouts,
     /// Started by systemd's socket activation.
     pub(crate) activated: bool,
 }

@@ -24,6 +24,7 @@ mod start;
 mod systemd;
 mod tasks;
 mod verbs;
+mod whereabouts;
 
 pub use start::main;
 

@@ -29,6 +29,7 @@ use crate::listen::{self, Bound, Connection, Place};
 use crate::log::Log;
 use crate::rules::Rules;
 use crate::tasks::Tasks;
+use crate::whereabouts::Whereabouts;
 use crate::{VERSION, clock, inherited, protect, services, systemd};
 
 /// Threads that run tasks: they wait for sockets; the converter has its own.
@@ -130,6 +131,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         pool: Pool::new(Clock::new(clock::now, clock::chance), Limits::default()),
         workers: Workers::new(std::thread::available_parallelism().map_or(1, usize::from)),
         rules: Rules::default(),
+        whereabouts: Whereabouts::default(),
         layers: Flights::new(tasks.clone()),
         collecting: AtomicBool::new(false),
         documents: Flights::new(tasks.clone()),

@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use orlop_oci::{Algorithm, Hasher};
+use orlop_oci::{Algorithm, Hasher, Reference};
 use orlop_proto::v1::images_client::ImagesClient;
 use orlop_proto::v1::{
     Access, Kind, PushBegin, PushChunk, PushDone, PushRequest, push_event, push_request,
@@ -34,6 +34,11 @@ const AHEAD: usize = 4;
 const FLAGS: &[Flag] = &[
     Flag::text("description", "TEXT", "annotation org.opencontainers.image.description").short('D'),
     Flag::repeat("annotation", "KEY=VALUE", "annotation of the manifest; may be repeated"),
+    Flag::repeat(
+        "mount-from",
+        "HOST/PATH",
+        "repository of the same registry that may have the file; may be repeated",
+    ),
     Flag::switch("allow-unsigned", "").short('U').keys(&["ALLOW_UNSIGNED"]).hidden().deprecated(
         "Flag --allow-unsigned has been deprecated, pushing unsigned images is always allowed",
     ),
@@ -108,6 +113,7 @@ fn push(
         size,
         title,
         annotations: annotations(options)?.into_iter().collect(),
+        mount_from: mount_from(options, uri)?,
     };
     let image = Image { file, path, state };
     match send(&begin, &image, context) {
@@ -224,6 +230,25 @@ fn digest(mut file: &File) -> io::Result<(orlop_oci::Digest, u64)> {
         hasher.update(buffer.get(..count).unwrap_or_default());
         size += count as u64;
     }
+}
+
+/// Paths of the repositories that `--mount-from` names, which have to be at the push's own host.
+fn mount_from(options: &Options, uri: &str) -> Result<Vec<String>, Failure> {
+    let parse = |text: &str| {
+        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+        Reference::parse(rest).map_err(|error| Failure::caused(Kind::ReferenceInvalid, &error))
+    };
+    let host = parse(uri)?.host().clone();
+    let all = options.all("mount-from").into_iter().map(|text| {
+        let named = parse(&text)?;
+        if *named.host() == host {
+            return Ok(named.path().to_owned());
+        }
+        let message = format!("--mount-from {text} is at another registry than {host}");
+        Err(Failure::new(Kind::ReferenceInvalid, message)
+            .hint("a registry can only take a file from a repository of its own"))
+    });
+    all.collect()
 }
 
 fn annotations(options: &Options) -> Result<Vec<(String, String)>, Failure> {

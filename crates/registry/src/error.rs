@@ -180,19 +180,6 @@ pub enum Error {
         /// Repository path and tag or digest.
         name: String,
     },
-    /// A foreign layer that no source has, and that does not come from elsewhere.
-    #[error("{endpoint} does not have the foreign layer {digest}: {why}")]
-    Foreign {
-        /// Who was asked last.
-        endpoint: Endpoint,
-        /// Of which layer.
-        digest: Digest,
-        /// Why the places that its image names are of no use.
-        why: &'static str,
-        /// What the last of them did.
-        #[source]
-        cause: Option<BoxError>,
-    },
     /// The bytes that came are not the bytes asked for.
     #[error("{endpoint} sent {actual} for {expected}")]
     DigestMismatch {
@@ -252,6 +239,14 @@ pub enum Error {
         /// HTTP status with ` with ` before it, or nothing.
         status: String,
         /// The registry's words, or what is missing, with `: ` before them.
+        message: String,
+    },
+    /// The registry lacks a blob that a manifest names.
+    #[error("{endpoint} does not have all that the manifest names{message}")]
+    MissingBlobs {
+        /// Who says so.
+        endpoint: Endpoint,
+        /// The registry's words with `: ` before them, or nothing.
         message: String,
     },
     /// The bytes to upload could not be had.

@@ -47,6 +47,9 @@ impl Repository {
             400..=499 if wanted == Wanted::Upload && !matches!(status, 408 | 499) => {
                 let is_unknown = status == 404 || words.has_code("BLOB_UPLOAD_UNKNOWN");
                 let is_digest = words.has_code("DIGEST_INVALID");
+                if words.has_code("MANIFEST_BLOB_UNKNOWN") || words.has_code("BLOB_UNKNOWN") {
+                    return Error::MissingBlobs { endpoint, message };
+                }
                 if is_unknown || is_digest {
                     Error::Failed { endpoint, wanted, status, message }
                 } else {

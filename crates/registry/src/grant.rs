@@ -45,12 +45,14 @@ impl Grant {
 }
 
 impl Repository {
-    /// Meets a challenge with what the caller has; `refused` is a token that was no good.
+    /// Meets a challenge with what the caller has; `refused` is a token that was no good,
+    /// `also_pulls` another repository that it has to be good for.
     pub(crate) async fn grant(
         &self,
         contact: &Contact,
         challenges: &[Challenge],
         refused: Option<&HeaderValue>,
+        also_pulls: Option<&str>,
     ) -> Result<Grant, Error> {
         if challenges.is_empty() {
             return Ok(Grant::Nobody);
@@ -68,12 +70,15 @@ impl Repository {
             }
             Some(challenge::Method::Bearer { realm, service, scope }) => {
                 let url = check_realm(&realm, contact)?;
+                let mut scopes = token::scopes(scope.as_deref(), self.path(), self.access());
+                let also = also_pulls.map(|path| format!("repository:{path}:pull"));
+                scopes.extend(also.filter(|also| !scopes.contains(also)));
                 let key = TokenKey {
                     realm,
                     service,
                     host: self.host().to_string(),
                     identity: token::identity(credential),
-                    scopes: token::scopes(scope.as_deref(), self.path(), self.access()),
+                    scopes,
                 };
                 let is_good = |token: &Token| token.is_good() && refused != Some(&token.header);
                 let tokens = &self.session().shared().tokens;
@@ -149,7 +154,8 @@ impl Repository {
         };
         let wanted = Wanted::Token;
         let time = self.limits().header_time;
-        let ask = Ask { method, url, headers, wanted, name: String::new(), payload, time };
+        let name = String::new();
+        let ask = Ask { method, url, headers, wanted, name, payload, also_pulls: None, time };
         (ask, basic)
     }
 

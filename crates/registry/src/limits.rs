@@ -52,6 +52,10 @@ pub struct Limits {
     pub progress_bytes: u64,
     /// Blobs at a time from one host, for all callers together.
     pub blobs_per_host: usize,
+    /// Bytes of one piece of a chunked upload.
+    pub upload_chunk: u64,
+    /// Largest such piece that a registry may ask for.
+    pub upload_chunk_max: u64,
     /// How long a mirror that could not be reached is tried last.
     pub aside_time: Duration,
 }
@@ -81,6 +85,8 @@ impl Default for Limits {
             stall_bytes: limits::STALL_BYTES,
             progress_bytes: limits::RETRY_PROGRESS_BYTES,
             blobs_per_host: limits::BLOBS_PER_HOST,
+            upload_chunk: limits::UPLOAD_CHUNK_BYTES,
+            upload_chunk_max: limits::UPLOAD_CHUNK_MAX_BYTES,
             aside_time: limits::MIRROR_ASIDE,
         }
     }

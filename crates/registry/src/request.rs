@@ -19,9 +19,7 @@ use crate::connections;
 use crate::contact::Contact;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Wanted};
-use crate::explain::who;
 use crate::grant::{Grant, challenges};
-use crate::realm::{self, Namer};
 use crate::redirect::{self, NoHop};
 use crate::repository::Repository;
 use crate::upload::Payload;
@@ -35,6 +33,8 @@ pub(crate) struct Ask<'a> {
     /// Path and tag or digest, for messages.
     pub(crate) name: String,
     pub(crate) payload: Payload<'a>,
+    /// Path of another repository from which it reads: tokens have to be good for that as well.
+    pub(crate) also_pulls: Option<String>,
     /// From sending to the end of the answer's header.
     pub(crate) time: Duration,
 }
@@ -47,7 +47,8 @@ impl<'a> Ask<'a> {
         name: String,
         time: Duration,
     ) -> Self {
-        Self { method, url, headers: HeaderMap::new(), wanted, name, payload: Payload::Empty, time }
+        let (headers, payload) = (HeaderMap::new(), Payload::Empty);
+        Self { method, url, headers, wanted, name, payload, also_pulls: None, time }
     }
 
     pub(crate) fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
@@ -99,11 +100,7 @@ impl Repository {
 
     /// Asks once, with authorization and redirects; anything but a success is an error.
     pub(crate) async fn ask_once(&self, ask: &Ask<'_>) -> Result<Answer, Error> {
-        let answer = self.authorized(ask).await;
-        if let Err(Error::Unreachable { .. }) = &answer {
-            self.session().shared().contacts.set(self.contact_key(), None);
-        }
-        let answer = answer?;
+        let answer = self.ask_any(ask).await?;
         if answer.response.status().is_success() {
             self.note(&answer);
             return Ok(answer);
@@ -111,27 +108,13 @@ impl Repository {
         Err(self.explain(answer, ask.wanted, &ask.name).await)
     }
 
-    /// Asks a place that an image names for a foreign layer: without any login, and nowhere that
-    /// the registry may not lead to. A refusal is final.
-    pub(crate) async fn ask_elsewhere(
-        &self,
-        ask: &mut Ask<'_>,
-        place: &Url,
-    ) -> Result<Answer, Error> {
-        let contact = self.contact().await?;
-        let namer = Namer { allows_http: true, ..contact.namer() };
-        let endpoint = contact.endpoint.clone();
-        realm::check_url(place, namer).map_err(|why| Error::Redirect { endpoint, why })?;
-        ask.url = place.clone();
-        let answer = self.follow(&contact, ask, None).await?;
-        match answer.status() {
-            200..=299 => Ok(Answer { is_origin: false, ..answer }),
-            status @ (401 | 403) => {
-                let (endpoint, message) = (answer.endpoint, String::new());
-                Err(Error::Refused { endpoint, status, who: who(None), message })
-            }
-            _ => Err(self.explain(answer, ask.wanted, &ask.name).await),
+    /// Asks once, with authorization and redirects; the answer may have any status.
+    pub(crate) async fn ask_any(&self, ask: &Ask<'_>) -> Result<Answer, Error> {
+        let answer = self.authorized(ask).await;
+        if let Err(Error::Unreachable { .. }) = &answer {
+            self.session().shared().contacts.set(self.contact_key(), None);
         }
+        answer
     }
 
     async fn authorized(&self, ask: &Ask<'_>) -> Result<Answer, Error> {
@@ -141,7 +124,8 @@ impl Repository {
             let answer = self.follow(&contact, ask, None).await?;
             return Ok(Answer { is_origin: false, ..answer });
         }
-        let mut grant = self.grant(&contact, &contact.challenges, None).await?;
+        let also = ask.also_pulls.as_deref();
+        let mut grant = self.grant(&contact, &contact.challenges, None, also).await?;
         let answer = self.follow(&contact, ask, grant.header()).await?;
         // 401 of a place that the registry sent Orlop to is no challenge to Orlop.
         if answer.status() != 401 || !answer.is_origin {
@@ -151,7 +135,7 @@ impl Repository {
         grant = match grant {
             Grant::Fixed(_) => return Ok(answer),
             Grant::Nobody => {
-                let grant = self.grant(&contact, &challenges, None).await?;
+                let grant = self.grant(&contact, &challenges, None, also).await?;
                 if let Grant::Nobody = grant {
                     return Ok(answer);
                 }
@@ -160,7 +144,7 @@ impl Repository {
             }
             Grant::Token(refused) => {
                 let known = if challenges.is_empty() { &contact.challenges } else { &challenges };
-                self.grant(&contact, known, Some(&refused)).await?
+                self.grant(&contact, known, Some(&refused), also).await?
             }
         };
         drop(answer);

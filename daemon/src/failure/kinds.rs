@@ -20,13 +20,12 @@ impl From<orlop_registry::Error> for Failure {
             E::Redirect { .. } => Kind::RedirectRefused,
             E::Limited { .. } => Kind::RateLimited,
             E::NotFound { .. } => Kind::ImageNotFound,
-            E::Foreign { .. } => Kind::ImageUnsupported,
             E::DigestMismatch { .. } | E::SizeMismatch { .. } | E::WrongRange { .. } => {
                 Kind::SourceLied
             }
             E::Broken { .. } => Kind::TransferBroken,
             E::Limit { .. } => Kind::LimitExceeded,
-            E::Upload { .. } => Kind::UploadRefused,
+            E::Upload { .. } | E::MissingBlobs { .. } => Kind::UploadRefused,
             E::Content { .. } => Kind::FileFailed,
             E::Blocked { .. } => Kind::SourceBlocked,
             E::NoHost { .. } => Kind::ReferenceInvalid,

@@ -34,7 +34,8 @@ pub(crate) struct Images(pub(crate) Daemon);
 /// A call's events. Dropping it ends the call's work.
 pub(crate) struct Events<T> {
     events: ReceiverStream<Result<T, Status>>,
-    _work: AbortOnDropHandle<()>,
+    /// None for work that ends by itself when nobody listens any more.
+    _work: Option<AbortOnDropHandle<()>>,
 }
 
 impl<T> Stream for Events<T> {
@@ -161,7 +162,7 @@ impl Service for Images {
             sender.closed().await;
             drop(leases);
         });
-        Ok(Response::new(Events { events: ReceiverStream::new(receiver), _work: work }))
+        Ok(Response::new(Events { events: ReceiverStream::new(receiver), _work: Some(work) }))
     }
 
     async fn push(
@@ -180,13 +181,21 @@ impl Service for Images {
         let work = self.0.tasks.spawn("push", async move {
             let _call = call;
             let pushed = async {
-                let done = push::push(&daemon, begin, parts.boxed(), &facts).await;
+                let done = Box::pin(push::push(&daemon, begin, parts.boxed(), &facts)).await;
                 drop(facts);
                 done
             };
-            let pass = async {
-                while let Some(event) = told.recv().await {
-                    drop(sender.send(Ok(PushEvent { event: Some(event) })).await);
+            let listener = sender.clone();
+            let pass = async move {
+                let passing = async {
+                    while let Some(event) = told.recv().await {
+                        drop(listener.send(Ok(PushEvent { event: Some(event) })).await);
+                    }
+                };
+                // With `told` the push learns that its caller has left.
+                tokio::select! {
+                    () = passing => {}
+                    () = listener.closed() => {}
                 }
             };
             let (done, ()) = tokio::join!(pushed, pass);
@@ -196,7 +205,9 @@ impl Service for Images {
             };
             drop(sender.send(last).await);
         });
-        Ok(Response::new(Events { events: ReceiverStream::new(receiver), _work: work }))
+        // It has to close what is open at the registry when the caller has left.
+        drop(work.detach());
+        Ok(Response::new(Events { events: ReceiverStream::new(receiver), _work: None }))
     }
 
     async fn inspect(
@@ -224,7 +235,7 @@ impl Service for Images {
                 drop(sender.send(Ok(InspectEvent { event: Some(event) })).await);
             }
         });
-        Ok(Response::new(Events { events: ReceiverStream::new(receiver), _work: work }))
+        Ok(Response::new(Events { events: ReceiverStream::new(receiver), _work: Some(work) }))
     }
 
     async fn tags(
@@ -256,6 +267,6 @@ impl Service for Images {
                 drop(sender.send(Err(failure.into())).await);
             }
         });
-        Ok(Response::new(Events { events: ReceiverStream::new(receiver), _work: work }))
+        Ok(Response::new(Events { events: ReceiverStream::new(receiver), _work: Some(work) }))
     }
 }

@@ -103,33 +103,65 @@ pub(crate) async fn push(
     let insecure = asked.is_insecure;
     let source = Source { no_https, insecure, ..Source::new(reference.clone()) };
     let repository = asked.session.repository(&source, Access::Push);
-    let work = async {
-        let layer = Descriptor::new(MediaType::SifLayer, digest, begin.size);
-        let content = FromCaller {
-            parts: Arc::new(Mutex::new(parts)),
-            events: events.clone(),
-            size: begin.size,
-        };
+    let layer = Descriptor::new(MediaType::SifLayer, digest, begin.size);
+    let mut from = begin.mount_from;
+    from.extend(daemon.whereabouts.paths(reference.host().as_str(), &layer.digest));
+    let upload = repository.upload(&layer).mount_from(from);
+    let content =
+        FromCaller { parts: Arc::new(Mutex::new(parts)), events: events.clone(), size: begin.size };
+    let annotations = begin.annotations.into_iter().collect();
+    let manifest = Bytes::from(Manifest::sif(&layer, &begin.title, &annotations));
+    let tag = reference.tag().unwrap_or("latest");
+    let mut work = Box::pin(async {
         let config = Descriptor::of(MediaType::SifConfig, SIF_CONFIG);
-        repository.upload_blob(&config, &Whole(SIF_CONFIG), |_| {}).await?;
-        let progress = teller(events.clone(), begin.size);
-        let uploaded = repository.upload_blob(&layer, &content, progress).await?;
-        let annotations = begin.annotations.into_iter().collect();
-        let manifest = Bytes::from(Manifest::sif(&layer, &begin.title, &annotations));
-        let tag = reference.tag().unwrap_or("latest");
-        let digest = repository.put_manifest(tag, &MediaType::OciManifest, &manifest).await?;
-        Ok(v1::PushDone { digest: digest.to_string(), existed: uploaded == Uploaded::Existed })
+        repository.upload(&config).send(&Whole(SIF_CONFIG), |_| {}).await?;
+        let uploaded = upload.send(&content, teller(events.clone(), begin.size)).await?;
+        let put = || repository.put_manifest(tag, &MediaType::OciManifest, &manifest);
+        let digest = match put().await {
+            // A blob was said to be there and is not: each is looked for once more (R125).
+            Err(orlop_registry::Error::MissingBlobs { .. }) => {
+                repository.upload(&config).send(&Whole(SIF_CONFIG), |_| {}).await?;
+                let again = teller(events.clone(), begin.size);
+                repository.upload(&layer).send(&content, again).await?;
+                put().await?
+            }
+            put => put.map_err(misplaced)?,
+        };
+        daemon.whereabouts.note(&reference.repository(), &layer.digest);
+        let existed = uploaded != Uploaded::Sent;
+        Ok(v1::PushDone { digest: digest.to_string(), existed })
+    });
+    let warn = async |Told { text, is_detail, .. }| {
+        drop(events.send(push_event::Event::Warning(v1::Warning { text, is_detail })).await);
     };
-    tokio::pin!(work);
-    loop {
+    let done = loop {
         tokio::select! {
             biased;
-            Some(Told { text, is_detail, .. }) = asked.notices.recv() => {
-                let warning = v1::Warning { text, is_detail };
-                drop(events.send(push_event::Event::Warning(warning)).await);
-            }
-            done = &mut work => return done,
+            Some(told) = asked.notices.recv() => warn(told).await,
+            () = events.closed() => break None,
+            done = &mut work => break Some(done),
         }
+    };
+    drop(work);
+    let Some(done) = done else {
+        // Nobody wants it any more: what is open at the registry is closed.
+        upload.abandon().await;
+        return Err(Failure::of(Kind::Cancelled, "the client has left"));
+    };
+    while let Ok(told) = asked.notices.try_recv() {
+        warn(told).await;
+    }
+    done
+}
+
+/// A registry that stored another manifest than it was sent (R128).
+fn misplaced(error: orlop_registry::Error) -> Failure {
+    match &error {
+        orlop_registry::Error::DigestMismatch { .. } => {
+            let message = format!("{error}: the tag may now point to something else");
+            Failure::of(Kind::SourceLied, message)
+        }
+        _ => error.into(),
     }
 }
 

@@ -41,15 +41,20 @@ pub(crate) async fn tags(
         Ok(())
     };
     tokio::pin!(work);
-    loop {
+    let warn = async |Told { text, is_detail, .. }| {
+        drop(events.send(tags_event::Event::Warning(v1::Warning { text, is_detail })).await);
+    };
+    let done = loop {
         tokio::select! {
             biased;
-            Some(Told { text, is_detail, .. }) = asked.notices.recv() => {
-                drop(events.send(tags_event::Event::Warning(v1::Warning { text, is_detail })).await);
-            }
-            done = &mut work => return done,
+            Some(told) = asked.notices.recv() => warn(told).await,
+            done = &mut work => break done,
         }
+    };
+    while let Ok(told) = asked.notices.try_recv() {
+        warn(told).await;
     }
+    done
 }
 
 /// A page in messages that may travel: tags of some registries are not as short as the spec's.

@@ -22,7 +22,7 @@ pub use network::own_network;
 pub use person::Person;
 pub use real::{RealRegistry, free_address};
 pub use registry::route::{
-    any, blob, blobs, config, head, layer, manifest, ping, tags, token, upload,
+    any, blob, blobs, config, head, head_blobs, layer, manifest, ping, tags, token, upload,
 };
 pub use registry::{Answer, Auth, Blob, Gate, Piece, Registry, Request, Route, Step, Upload};
 pub use site::{Outcome, Programs, Site};

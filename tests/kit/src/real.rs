@@ -11,7 +11,7 @@ use crate::until::until;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
@@ -20,6 +20,7 @@ const TRIES: usize = 5;
 
 /// A registry process; ends when dropped.
 pub struct RealRegistry {
+    program: PathBuf,
     child: Child,
     address: SocketAddr,
     identity: Option<Identity>,
@@ -94,28 +95,50 @@ impl RealRegistry {
             let settings = settings(directory.path(), address, kind, identity.as_ref());
             let at = directory.path().join("registry.yml");
             std::fs::write(&at, settings).expect("the directory is new");
-            let log = std::fs::File::create(directory.path().join("log")).expect("likewise");
-            let mut child = Command::new(program)
-                .arg("serve")
-                .arg(&at)
-                .env_clear()
-                .stdin(Stdio::null())
-                .stdout(log.try_clone().expect("a descriptor can be copied"))
-                .stderr(log)
-                .spawn()
-                .unwrap_or_else(|cause| panic!("{}: {cause}", program.display()));
-            let listens = until("docker-registry listens or ends", || {
-                if matches!(child.try_wait(), Ok(Some(_))) {
-                    return Ok(false);
-                }
-                TcpStream::connect(address).map(|_| true).map_err(|cause| cause.to_string())
-            });
-            if listens && matches!(child.try_wait(), Ok(None)) {
-                return Self { child, address, identity, directory };
+            let mut child = spawn(program, directory.path());
+            if listens(&mut child, address) {
+                let program = program.to_owned();
+                return Self { program, child, address, identity, directory };
             }
             tools::note(&std::fs::read_to_string(directory.path().join("log")).unwrap_or_default());
         }
         panic!("docker-registry did not start in {TRIES} tries");
+    }
+
+    /// Ends it at once, as a crash would; what it holds stays.
+    pub fn kill(&mut self) {
+        // Not waited for yet, so the number is still its own.
+        let _killed = self.child.kill();
+        let _ended = self.child.wait();
+    }
+
+    /// Starts it again after [`RealRegistry::kill`], at the same address and with what it held.
+    ///
+    /// # Panics
+    /// When it does not start, as when somebody else took the address.
+    pub fn restart(&mut self) {
+        self.child = spawn(&self.program, self.directory.path());
+        assert!(listens(&mut self.child, self.address), "{}", self.log());
+    }
+
+    /// Bytes of all uploads that are open.
+    #[must_use]
+    pub fn uploading(&self) -> u64 {
+        let mut bytes = 0;
+        let mut left = vec![self.directory.path().join("data")];
+        while let Some(at) = left.pop() {
+            for entry in std::fs::read_dir(&at).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    left.push(path);
+                } else if entry.file_name() == "data"
+                    && path.components().any(|part| part.as_os_str() == "_uploads")
+                {
+                    bytes += entry.metadata().map_or(0, |found| found.len());
+                }
+            }
+        }
+        bytes
     }
 
     /// `127.0.0.1:<port>`.
@@ -157,6 +180,33 @@ impl Drop for RealRegistry {
         }
         let _ended = self.child.wait();
     }
+}
+
+/// Starts the program on the settings of this directory.
+fn spawn(program: &Path, directory: &Path) -> Child {
+    let mut log = std::fs::OpenOptions::new();
+    let log = log.create(true).append(true).open(directory.join("log"));
+    let log = log.expect("the directory is the registry's own");
+    Command::new(program)
+        .arg("serve")
+        .arg(directory.join("registry.yml"))
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a descriptor can be copied"))
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|cause| panic!("{}: {cause}", program.display()))
+}
+
+/// Waits until it listens; false when it ended instead.
+fn listens(child: &mut Child, address: SocketAddr) -> bool {
+    let listens = until("docker-registry listens or ends", || {
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            return Ok(false);
+        }
+        TcpStream::connect(address).map(|_| true).map_err(|cause| cause.to_string())
+    });
+    listens && matches!(child.try_wait(), Ok(None))
 }
 
 /// An address that nobody listens on now.

@@ -50,8 +50,8 @@ async fn a_blob_is_streamed_once_and_not_again() {
     let told = Arc::clone(&seen);
     let progress = move |sent| told.store(sent, Ordering::Relaxed);
 
-    let first = repository.upload_blob(&descriptor, &pieces, progress).await.unwrap();
-    let second = repository.upload_blob(&descriptor, &pieces, |_| {}).await.unwrap();
+    let first = repository.upload(&descriptor).send(&pieces, progress).await.unwrap();
+    let second = repository.upload(&descriptor).send(&pieces, |_| {}).await.unwrap();
 
     assert_eq!((first, second), (Uploaded::Sent, Uploaded::Existed));
     assert_eq!(seen.load(Ordering::Relaxed), 300_000);
@@ -86,7 +86,7 @@ async fn an_upload_whose_end_was_not_heard_is_looked_for_first() {
         let registry =
             registry.answer(upload(Upload::Finish), [trouble.clone(), Answer::Whole]).start();
         let site = Site::new();
-        let sent = repository(&site, &registry).upload_blob(&descriptor, &pieces, |_| {}).await;
+        let sent = repository(&site, &registry).upload(&descriptor).send(&pieces, |_| {}).await;
         assert_eq!(sent.unwrap(), Uploaded::Sent, "{trouble:?}");
         assert_eq!(registry.count(&upload(Upload::Start)), sessions, "{trouble:?}");
     }
@@ -99,7 +99,7 @@ async fn an_upload_that_cannot_begin_is_tried_again() {
         .start();
     let (pieces, descriptor) = content();
     let site = Site::new();
-    let sent = repository(&site, &registry).upload_blob(&descriptor, &pieces, |_| {}).await;
+    let sent = repository(&site, &registry).upload(&descriptor).send(&pieces, |_| {}).await;
     assert_eq!(sent.unwrap(), Uploaded::Sent);
     assert_eq!(registry.count(&upload(Upload::Start)), 3);
     assert!(registry.blob(&orlop_kit::Digest::of(&pieces.bytes)).unwrap() == pieces.bytes);
@@ -112,7 +112,7 @@ async fn a_registry_that_reads_other_bytes_has_two_sessions() {
         .answer(upload(Upload::Finish), [Answer::With(400, Vec::new(), body)])
         .start();
     let (pieces, descriptor) = content();
-    let sent = repository(&Site::new(), &registry).upload_blob(&descriptor, &pieces, |_| {}).await;
+    let sent = repository(&Site::new(), &registry).upload(&descriptor).send(&pieces, |_| {}).await;
     let error = sent.unwrap_err();
     assert!(matches!(error, Error::Upload { .. }), "{error:?}");
     assert_eq!(registry.count(&upload(Upload::Start)), 2);
@@ -125,7 +125,7 @@ async fn refusals_are_final() {
             Registry::new().answer(upload(Upload::Start), [Answer::Status(status)]).start();
         let (pieces, descriptor) = content();
         let site = Site::new();
-        let sent = repository(&site, &registry).upload_blob(&descriptor, &pieces, |_| {}).await;
+        let sent = repository(&site, &registry).upload(&descriptor).send(&pieces, |_| {}).await;
         assert!(matches!(sent, Err(Error::Upload { .. })), "{status}: {sent:?}");
         assert_eq!(registry.count(&upload(Upload::Start)), 1);
         assert_eq!(pieces.opened.load(Ordering::Relaxed), 0);
@@ -150,14 +150,14 @@ async fn the_place_of_an_upload_may_be_elsewhere_without_the_login() {
     let (pieces, descriptor) = content();
     let there = format!("http://{}/v2/a/b/blobs/uploads/7?_state=x", store.host());
     registry.script(upload(Upload::Start), [place(&there)]);
-    repository(&site, &registry).upload_blob(&descriptor, &pieces, |_| {}).await.unwrap();
+    repository(&site, &registry).upload(&descriptor).send(&pieces, |_| {}).await.unwrap();
     let put = &store.requests()[0];
     assert!(put.target.contains("?_state=x&digest=sha256%3A"), "{put}");
     assert!(put.header("authorization").is_none());
 
     for (location, wanted) in [("", "Upload"), ("file:///x", "Redirect")] {
         registry.script(upload(Upload::Start), [place(location)]);
-        let sent = repository(&site, &registry).upload_blob(&descriptor, &pieces, |_| {}).await;
+        let sent = repository(&site, &registry).upload(&descriptor).send(&pieces, |_| {}).await;
         let error = sent.unwrap_err();
         assert!(format!("{error:?}").starts_with(wanted), "{error:?}");
     }
@@ -168,7 +168,7 @@ async fn bytes_that_are_not_as_many_as_announced_end_the_upload() {
     let registry = Registry::new().start();
     let (pieces, mut descriptor) = content();
     descriptor.size += 1;
-    let sent = repository(&Site::new(), &registry).upload_blob(&descriptor, &pieces, |_| {}).await;
+    let sent = repository(&Site::new(), &registry).upload(&descriptor).send(&pieces, |_| {}).await;
     let error = sent.unwrap_err();
     assert!(matches!(error, Error::Content { .. }), "{error:?}");
 }

@@ -47,6 +47,10 @@ pub enum Answer {
     Less(u64),
     /// The correct headers and so many bytes of the body, then one byte each time this has passed.
     Drip(u64, Duration),
+    /// The other answer, and nothing is done of what was asked for.
+    Unheard(Box<Answer>),
+    /// The other answer, as if only so many bytes of an upload's body had come.
+    Only(u64, Box<Answer>),
     /// These headers in addition to those of the other answer.
     Also(Vec<(&'static str, String)>, Box<Answer>),
     /// These pieces instead of an answer, then the end of the connection.

@@ -92,8 +92,7 @@ fn converse(shared: &Shared, at: usize, stream: TcpStream) -> io::Result<()> {
         (None, false) => (Box::new(stream), "http"),
         (None, true) => {
             shared.knocks.fetch_add(1, Ordering::SeqCst);
-            let mut plain = stream;
-            return plain.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+            return Ok(());
         }
         (Some(_), false) => {
             // Go's server says these words, and clients look for the status.
@@ -179,7 +178,18 @@ fn looked_up(shared: &Shared, request: &Incoming, connection: usize) -> (Answer,
     if let Some(gate) = gate {
         gate.pass();
     }
-    let mut reply = correct(shared, request, &asked);
+    let (mut reply, script) = match script {
+        Answer::Unheard(script) => (Reply::new(202, Vec::new()), *script),
+        Answer::Only(count, script) => {
+            let mut cut = request.clone();
+            cut.body.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+            // An end that was cut is no end.
+            cut.method = "PATCH".to_owned();
+            cut.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-range"));
+            (correct(shared, &cut, &asked), *script)
+        }
+        script => (correct(shared, request, &asked), script),
+    };
     reply.head_only = request.method == "HEAD";
     let status = match &script {
         Answer::Status(status) | Answer::With(status, ..) | Answer::Redirect(status, _) => *status,
@@ -327,6 +337,8 @@ fn send(script: Answer, mut reply: Reply, to: &mut dyn Both, raw: &TcpStream) ->
                 to.write_all(&byte)?;
             }
         }
+        // Taken apart where the correct answer was looked up.
+        Answer::Unheard(answer) | Answer::Only(_, answer) => return send(*answer, reply, to, raw),
         Answer::Also(headers, answer) => {
             let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value));
             return match *answer {

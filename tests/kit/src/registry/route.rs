@@ -20,6 +20,7 @@ pub(crate) enum Kind {
     Layer(usize),
     Blob(Digest),
     Blobs,
+    HeadBlobs,
     Tags,
     Upload(Upload),
 }
@@ -35,6 +36,10 @@ pub enum Upload {
     Finish,
     /// `PUT` of a manifest.
     Manifest,
+    /// `GET` of the session: what it has.
+    Status,
+    /// `DELETE` of the session.
+    Close,
 }
 
 /// Every request.
@@ -89,6 +94,12 @@ pub const fn blob(digest: Digest) -> Route {
 #[must_use]
 pub const fn blobs() -> Route {
     Route(Kind::Blobs)
+}
+
+/// `HEAD` of any blob.
+#[must_use]
+pub const fn head_blobs() -> Route {
+    Route(Kind::HeadBlobs)
 }
 
 /// `GET` of a page of tags.
@@ -193,6 +204,9 @@ impl Route {
             | (Kind::Upload(Upload::Start), "POST", Asked::UploadStart { .. })
             | (Kind::Upload(Upload::Piece), "PATCH", Asked::UploadSession { .. })
             | (Kind::Upload(Upload::Finish), "PUT", Asked::UploadSession { .. })
+            | (Kind::Upload(Upload::Status), "GET", Asked::UploadSession { .. })
+            | (Kind::Upload(Upload::Close), "DELETE", Asked::UploadSession { .. })
+            | (Kind::HeadBlobs, "HEAD", Asked::Blob { .. })
             | (Kind::Upload(Upload::Manifest), "PUT", Asked::Manifest { .. }) => true,
             (Kind::Head(wanted), "HEAD", Asked::Manifest { .. })
             | (Kind::Manifest(wanted), "GET", Asked::Manifest { .. }) => same(wanted),
