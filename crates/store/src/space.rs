@@ -57,16 +57,17 @@ impl Store {
     /// [`Error::DiskFull`] when there is no room for them even so; [`Error::Disk`].
     pub fn make_room(&self, bytes: u64) -> Result<Report, Error> {
         let space = self.space()?;
+        let full = || Error::DiskFull { directory: self.root().to_owned(), bytes, cause: None };
+        // What no emptied cache makes room for empties none.
+        if bytes > space.total {
+            return Err(full());
+        }
         let wanted = bytes.saturating_add(space.floor());
         if space.free >= wanted {
             return Ok(Report::default());
         }
         let report = self.collect_bytes(wanted.saturating_sub(space.free))?;
-        if self.space()?.free < bytes {
-            let directory = self.root().to_owned();
-            return Err(Error::DiskFull { directory, bytes, cause: None });
-        }
-        Ok(report)
+        if self.space()?.free < bytes { Err(full()) } else { Ok(report) }
     }
 }
 
@@ -92,13 +93,15 @@ mod tests {
     fn f30_what_cannot_fit_is_named_with_its_bytes_and_directory() {
         let (_directory, store) = store();
         drop(put_segment(&store, 1, b"data", b"index"));
+        let said = |bytes: u64| {
+            format!("no space left in {}, {bytes} bytes are needed", store.root().display())
+        };
         let error = store.make_room(1 << 60).unwrap_err();
-        let said = format!(
-            "no space left in {}, {} bytes are needed",
-            store.root().display(),
-            1_u64 << 60
-        );
-        assert_eq!(error.to_string(), said);
+        assert_eq!(error.to_string(), said(1 << 60));
+        assert!(store.segment(&key(1)).unwrap().is_some(), "nothing goes for what fits nowhere");
+        let all = store.space().unwrap().total;
+        let error = store.make_room(all).unwrap_err();
+        assert_eq!(error.to_string(), said(all));
         assert!(store.segment(&key(1)).unwrap().is_none(), "what nobody uses has made room");
     }
 }
