@@ -41,18 +41,23 @@ pub(crate) fn parse<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Vec<Chal
         .collect()
 }
 
-/// Chooses Bearer with a realm before Basic; the first of each.
+/// Chooses Bearer with a realm before Basic; the first of each. A realm that is empty is one that
+/// may not be asked, not none: it is chosen where there is nothing else, to be refused.
 pub(crate) fn choose(challenges: &[Challenge]) -> Option<Method> {
-    let bearer = challenges.iter().find_map(|challenge| {
-        let realm = challenge.parameters.get("realm").filter(|realm| !realm.is_empty())?;
-        (challenge.scheme == "bearer").then(|| Method::Bearer {
-            realm: realm.clone(),
-            service: challenge.parameters.get("service").cloned(),
-            scope: challenge.parameters.get("scope").cloned(),
+    let bearer = |is_wanted: fn(&str) -> bool| {
+        challenges.iter().find_map(|challenge| {
+            let realm = challenge.parameters.get("realm").filter(|realm| is_wanted(realm))?;
+            (challenge.scheme == "bearer").then(|| Method::Bearer {
+                realm: realm.clone(),
+                service: challenge.parameters.get("service").cloned(),
+                scope: challenge.parameters.get("scope").cloned(),
+            })
         })
-    });
+    };
     let has_basic = || challenges.iter().any(|challenge| challenge.scheme == "basic");
-    bearer.or_else(|| has_basic().then_some(Method::Basic))
+    bearer(|realm| !realm.is_empty())
+        .or_else(|| has_basic().then_some(Method::Basic))
+        .or_else(|| bearer(str::is_empty))
 }
 
 struct Reader<'a> {
@@ -205,7 +210,8 @@ mod tests {
         assert_eq!(chosen("Basic realm=x, Bearer realm=https://r"), bearer("https://r"));
         assert_eq!(chosen("Bearer realm=https://r, Bearer realm=https://s"), bearer("https://r"));
         assert_eq!(chosen("Bearer service=x, Basic realm=x"), Some(Method::Basic));
-        assert_eq!(chosen("Bearer realm=\"\""), None);
+        assert_eq!(chosen("Bearer realm=\"\""), bearer(""));
+        assert_eq!(chosen("Bearer realm=\"\", Basic realm=x"), Some(Method::Basic));
         assert_eq!(chosen("Negotiate"), None);
     }
 

@@ -12,7 +12,6 @@ use tokio::time::Instant;
 
 use crate::address::Class;
 use crate::answer::Answer;
-use crate::attempts::Attempts;
 use crate::challenge::{self, Challenge};
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::{Error, Wanted};
@@ -112,8 +111,7 @@ impl Repository {
                 allows_http: scheme == Scheme::Http || self.is_insecure(),
                 since: Instant::now(),
             };
-            let tries = if is_last { self.tries() } else { 1 };
-            match self.ping(contact, tries).await {
+            match self.ping(contact, is_last).await {
                 Ok(contact) => return Ok(contact),
                 Err(error @ (Error::Unreachable { .. } | Error::Tls { .. })) if !is_last => {
                     first = Some(error);
@@ -134,17 +132,22 @@ impl Repository {
         Err(first.unwrap_or_else(|| Error::NoHost { host: self.host().to_string() }))
     }
 
-    async fn ping(&self, contact: Contact, tries: u32) -> Result<Contact, Error> {
+    /// Asks until there is an answer; where there is another scheme to try, a host that cannot be
+    /// reached by this one is asked once.
+    async fn ping(&self, contact: Contact, is_last: bool) -> Result<Contact, Error> {
         let url = contact.endpoint.url("/v2/")?;
         let wanted = Wanted::Ping;
         let ask = Ask::new(Method::GET, url, wanted, String::new(), self.header_time());
-        let mut attempts = Attempts::new(tries);
+        let mut attempts = self.attempts();
         loop {
             let error = match self.follow(&contact, &ask, None).await {
                 Ok(answer) if matches!(answer.status(), 200 | 401) => {
                     return self.met(contact, &answer);
                 }
                 Ok(answer) => self.explain_ping(answer).await,
+                Err(error @ (Error::Unreachable { .. } | Error::Tls { .. })) if !is_last => {
+                    return Err(error);
+                }
                 Err(error) => error,
             };
             attempts.again(self.session(), error).await?;

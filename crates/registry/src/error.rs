@@ -180,6 +180,19 @@ pub enum Error {
         /// Repository path and tag or digest.
         name: String,
     },
+    /// A foreign layer that no source has, and that does not come from elsewhere.
+    #[error("{endpoint} does not have the foreign layer {digest}: {why}")]
+    Foreign {
+        /// Who was asked last.
+        endpoint: Endpoint,
+        /// Of which layer.
+        digest: Digest,
+        /// Why the places that its image names are of no use.
+        why: &'static str,
+        /// What the last of them did.
+        #[source]
+        cause: Option<BoxError>,
+    },
     /// The bytes that came are not the bytes asked for.
     #[error("{endpoint} sent {actual} for {expected}")]
     DigestMismatch {

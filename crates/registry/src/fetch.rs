@@ -5,7 +5,8 @@
 //! read from the start and what is already there is dropped. The stream hashes what it gives out
 //! and ends without an error only if size and digest are the descriptor's; with
 //! [`Position::unhashed`] the digest is its reader's business. Nothing is buffered beyond one
-//! piece. Rules: `registry.md` §8.2; cases R70 to R87, R137, R138.
+//! piece. Rules: `registry.md` §8.2; cases R64, R65, R70 to R87,
+//! R137, R138.
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ use orlop_oci::{Algorithm, Descriptor, Hasher};
 use reqwest::Method;
 use reqwest::header::{self, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
+use url::Url;
 
 use crate::answer::{Answer, Body, broken, length};
 use crate::attempts::Attempts;
@@ -22,7 +24,7 @@ use crate::endpoint::{Endpoint, Scheme};
 use crate::error::Error;
 use crate::range::ContentRange;
 use crate::repository::{Repository, refuse_encoding};
-use crate::sources::Sources;
+use crate::sources::{Elsewhere, Sources};
 
 /// How far a blob is there already.
 #[derive(Clone, Debug)]
@@ -75,6 +77,9 @@ pub struct BlobStream {
     progress: u64,
     ranges: Ranges,
     open: Option<Open>,
+    /// The other place of a foreign layer that is asked, and those behind it.
+    place: Option<Url>,
+    places: std::vec::IntoIter<String>,
     is_done: bool,
 }
 
@@ -110,6 +115,8 @@ enum Trouble {
 impl BlobStream {
     pub(crate) fn new(sources: Sources, descriptor: Descriptor, at: Position) -> Self {
         let index = sources.current();
+        let is_foreign = descriptor.media_type.is_foreign();
+        let places = if is_foreign { descriptor.urls.clone() } else { Vec::new() }.into_iter();
         Self {
             sources,
             descriptor,
@@ -119,6 +126,8 @@ impl BlobStream {
             progress: 0,
             ranges: Ranges::Asked,
             open: None,
+            place: None,
+            places,
             is_done: false,
         }
     }
@@ -165,6 +174,9 @@ impl BlobStream {
             self.finish(None)?;
             return Ok(None);
         }
+        if let Some(bytes) = self.inline() {
+            return Ok(Some(bytes));
+        }
         let Some(open) = &mut self.open else {
             self.open = Some(self.begin().await?);
             return Ok(None);
@@ -194,6 +206,15 @@ impl BlobStream {
             })),
             Err(cause) => Err(Trouble::Failed(broken(endpoint, self.at.offset, cause))),
         }
+    }
+
+    /// What is left of content that the descriptor holds itself.
+    fn inline(&mut self) -> Option<Bytes> {
+        let data = self.descriptor.data.as_ref()?;
+        let rest = data.get(usize::try_from(self.at.offset).ok()?..).filter(|it| !it.is_empty())?;
+        let rest = Bytes::copy_from_slice(rest);
+        self.at.advance(&rest);
+        Some(rest)
     }
 
     /// Takes a piece in: drops what is already there, hashes the rest.
@@ -259,7 +280,11 @@ impl BlobStream {
         if asks_part && let Ok(range) = HeaderValue::from_str(&format!("bytes={offset}-")) {
             ask = ask.with_header(header::RANGE, range);
         }
-        match repository.ask_once(&ask).await {
+        let answered = match &self.place {
+            Some(place) => repository.ask_elsewhere(&mut ask, place).await,
+            None => repository.ask_once(&ask).await,
+        };
+        match answered {
             Ok(answer) => self.accept(answer, asks_part, place),
             Err(Error::Failed { status: 416, .. }) if asks_part => {
                 self.ranges = Ranges::Avoided;
@@ -354,10 +379,41 @@ impl BlobStream {
     }
 
     fn leave(&mut self, error: Error) -> Result<(), Error> {
-        self.index = self.sources.next(self.index, error)?;
+        match self.sources.next(self.index, error) {
+            Ok(index) => self.index = index,
+            Err(error) => self.place = Some(self.next_place(error)?),
+        }
         self.attempts = None;
         self.ranges = Ranges::Asked;
         Ok(())
+    }
+
+    /// The next place that the image names for a foreign layer that no source has (R64). One that
+    /// is no address of http or https is passed over.
+    fn next_place(&mut self, error: Error) -> Result<Url, Error> {
+        if !self.descriptor.media_type.is_foreign() {
+            return Err(error);
+        }
+        let endpoint = match &error {
+            Error::NotFound { endpoint, .. } => endpoint.clone(),
+            _ if self.place.is_some() => self
+                .repository()
+                .and_then(|repository| Endpoint::of_host(Scheme::Https, repository.host()))?,
+            _ => return Err(error),
+        };
+        let digest = self.descriptor.digest.clone();
+        if self.sources.elsewhere() == Elsewhere::Avoided {
+            let why = "the setting registry.foreign-layers does not let it come from elsewhere";
+            return Err(Error::Foreign { endpoint, digest, why, cause: None });
+        }
+        let usable =
+            |place: String| Url::parse(&place).ok().filter(|url| Endpoint::of(url).is_some());
+        self.places.find_map(usable).ok_or_else(|| Error::Foreign {
+            endpoint,
+            digest,
+            why: "registry.foreign-layers is on, and no place that its image names has it either",
+            cause: Some(error.into()),
+        })
     }
 
     fn too_long(&self, endpoint: Endpoint) -> Error {

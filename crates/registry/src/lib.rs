@@ -56,7 +56,7 @@ pub use notice::Notice;
 pub use pool::Pool;
 pub use repository::{Access, Fetched, Head, Repository};
 pub use session::{Caller, Session};
-pub use sources::{Resolved, Source, Sources};
+pub use sources::{Elsewhere, Resolved, Source, Sources};
 pub use surroundings::Surroundings;
 pub use tags::TagPages;
 pub use upload::{Content, Upload, Uploaded};

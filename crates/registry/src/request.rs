@@ -19,7 +19,9 @@ use crate::connections;
 use crate::contact::Contact;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Wanted};
+use crate::explain::who;
 use crate::grant::{Grant, challenges};
+use crate::realm::{self, Namer};
 use crate::redirect::{self, NoHop};
 use crate::repository::Repository;
 use crate::upload::Payload;
@@ -115,6 +117,29 @@ impl Repository {
             self.session().shared().contacts.set(self.contact_key(), None);
         }
         answer
+    }
+
+    /// Asks a place that an image names for a foreign layer: without any login, and nowhere that
+    /// the registry may not lead to. A refusal is final.
+    pub(crate) async fn ask_elsewhere(
+        &self,
+        ask: &mut Ask<'_>,
+        place: &Url,
+    ) -> Result<Answer, Error> {
+        let contact = self.contact().await?;
+        let namer = Namer { allows_http: true, ..contact.namer() };
+        let endpoint = contact.endpoint.clone();
+        realm::check_url(place, namer).map_err(|why| Error::Redirect { endpoint, why })?;
+        ask.url = place.clone();
+        let answer = self.follow(&contact, ask, None).await?;
+        match answer.status() {
+            200..=299 => Ok(Answer { is_origin: false, ..answer }),
+            status @ (401 | 403) => {
+                let (endpoint, message) = (answer.endpoint, String::new());
+                Err(Error::Refused { endpoint, status, who: who(None), message })
+            }
+            _ => Err(self.explain(answer, ask.wanted, &ask.name).await),
+        }
     }
 
     async fn authorized(&self, ask: &Ask<'_>) -> Result<Answer, Error> {

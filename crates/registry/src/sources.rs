@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use orlop_oci::{Descriptor, Digest, MediaType, Reference};
+use orlop_oci::{Algorithm, Descriptor, Digest, MediaType, Reference};
 
 use crate::error::Error;
 use crate::fetch::{BlobStream, Position};
@@ -67,7 +67,17 @@ pub struct Resolved {
 
 /// The sources of one reference. Cheap to clone; clones share what is learned.
 #[derive(Clone)]
-pub struct Sources(Arc<Inner>);
+pub struct Sources(Arc<Inner>, Elsewhere);
+
+/// Whether the places that an image names for its foreign layers may be asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// Never: the image's author chose them.
+    #[default]
+    Avoided,
+    /// Where no source has the layer, without any login.
+    Allowed,
+}
 
 struct Inner {
     session: Session,
@@ -103,13 +113,26 @@ impl Sources {
             .enumerate()
             .map(|(index, source)| Repository::new(session, source, Access::Pull, index < last))
             .collect();
-        Self(Arc::new(Inner {
-            session: session.clone(),
-            repositories,
-            blocked,
-            current: AtomicUsize::new(0),
-            lies: Mutex::default(),
-        }))
+        Self(
+            Arc::new(Inner {
+                session: session.clone(),
+                repositories,
+                blocked,
+                current: AtomicUsize::new(0),
+                lies: Mutex::default(),
+            }),
+            Elsewhere::default(),
+        )
+    }
+
+    /// Says whether foreign layers may come from the places that their image names.
+    #[must_use]
+    pub fn with_elsewhere(self, elsewhere: Elsewhere) -> Self {
+        Self(self.0, elsewhere)
+    }
+
+    pub(crate) const fn elsewhere(&self) -> Elsewhere {
+        self.1
     }
 
     /// Asks which digest the reference has now, by `HEAD` where that is known.
@@ -317,7 +340,10 @@ async fn resolve_at(repository: &Repository) -> Result<Resolved, Error> {
     let source = repository.name();
     match repository.head_manifest(&selector).await {
         Ok(head) => {
-            if let Some(digest) = reference.digest().cloned().or(head.digest) {
+            // Of a tag only a sha256 is taken at its word: it is the image's digest (R39).
+            let is_sha256 = |digest: &Digest| digest.algorithm() == Algorithm::Sha256;
+            let named = head.digest.filter(is_sha256);
+            if let Some(digest) = reference.digest().cloned().or(named) {
                 let media_type = head.media_type;
                 return Ok(Resolved { digest, media_type, document: None, source });
             }

@@ -20,6 +20,7 @@ impl From<orlop_registry::Error> for Failure {
             E::Redirect { .. } => Kind::RedirectRefused,
             E::Limited { .. } => Kind::RateLimited,
             E::NotFound { .. } => Kind::ImageNotFound,
+            E::Foreign { .. } => Kind::ImageUnsupported,
             E::DigestMismatch { .. } | E::SizeMismatch { .. } | E::WrongRange { .. } => {
                 Kind::SourceLied
             }
