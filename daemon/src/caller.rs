@@ -187,11 +187,7 @@ impl orlop_registry::Caller for Asking {
         let text = notice.to_string();
         tracing::debug!(text, "notice");
         // A mirror that fails is a detail; one that lies is named to the user.
-        let is_detail = match notice {
-            Notice::MediaType { .. } => return,
-            Notice::SourceFailed { lied, .. } => !lied,
-            _ => false,
-        };
+        let is_detail = matches!(notice, Notice::SourceFailed { lied: false, .. });
         drop(self.notices.send(Told { text, is_detail, explains: is_detail }));
     }
 }

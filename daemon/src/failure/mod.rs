@@ -57,6 +57,14 @@ impl Failure {
         self
     }
 
+    /// Names the image that cannot be used at the beginning of the message.
+    pub(crate) fn naming(mut self, image: impl Display) -> Self {
+        if self.kind() == Kind::ImageUnsupported {
+            self.0.message = cut(format!("{image}: {}", self.0.message), MESSAGE_BYTES);
+        }
+        self
+    }
+
     /// The kind.
     pub(crate) fn kind(&self) -> Kind {
         self.0.kind()

@@ -76,8 +76,11 @@ pub(crate) async fn segment(
             }
             Err(Ended::Failed(failure)) => {
                 match failure.kind() {
-                    // All of it came, and no other bytes will: the image is at fault.
-                    Kind::LayerInvalid | Kind::LimitExceeded => discard(&partial),
+                    // All of it came, or nobody has it: there is nothing to go on with.
+                    Kind::LayerInvalid
+                    | Kind::LimitExceeded
+                    | Kind::ImageNotFound
+                    | Kind::ImageUnsupported => discard(&partial),
                     _ => keep(&daemon, partial).await,
                 }
                 return Err(failure);

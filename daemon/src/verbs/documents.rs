@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use orlop_config::limits::INDEX_DEPTH;
+use orlop_config::limits::{INDEX_DEPTH, INDEX_MANIFESTS};
 use orlop_oci::manifest::By;
 use orlop_oci::selection::{Choice, SelectionError};
 use orlop_oci::{Descriptor, Digest, Document, Index, Manifest, Platform, Reference, choose};
@@ -33,6 +33,8 @@ pub(crate) struct Chosen {
     pub(crate) source: String,
     /// True when an index led to it.
     pub(crate) by_index: bool,
+    /// The platform that the index offers it for.
+    pub(crate) offered: Option<Platform>,
     /// Sentences for the user.
     pub(crate) warnings: Vec<String>,
 }
@@ -40,37 +42,49 @@ pub(crate) struct Chosen {
 /// Finds the manifest of a reference for a platform.
 ///
 /// # Errors
-/// What the registry says; PLATFORM_MISSING, MANIFEST_INVALID, IMAGE_UNSUPPORTED.
+/// What the registry says; PLATFORM_MISSING, MANIFEST_INVALID, IMAGE_UNSUPPORTED, LIMIT_EXCEEDED.
 pub(crate) async fn choose_manifest(
     daemon: &Daemon,
     sources: &Sources,
     reference: &Reference,
     wanted: &Platform,
 ) -> Result<Chosen, Failure> {
-    let (top, source) = find_top(daemon, sources).await?;
     let by = if reference.digest().is_some() { By::Digest } else { By::Tag };
-    let (mut document, mut warnings) =
-        Document::parse(&top.bytes, top.content_type.as_deref(), by)?;
-    let (mut digest, mut bytes, mut by_index) = (top.digest.clone(), top.bytes.clone(), false);
-    for _ in 0..=INDEX_DEPTH {
+    let (top, source) =
+        top_of(daemon, sources, Some(&by)).await.map_err(|failure| failure.naming(reference))?;
+    let parsed = Document::parse(&top.bytes, top.content_type.as_deref(), by);
+    let (mut document, mut warnings) = parsed.map_err(|e| Failure::from(e).naming(reference))?;
+    let (mut digest, mut bytes) = (top.digest.clone(), top.bytes.clone());
+    let (mut entry, mut looks) = (None::<Descriptor>, 0);
+    for depth in 0..=INDEX_DEPTH {
         let index = match document {
             Document::Manifest(manifest) => {
-                remember(daemon, reference, &top.digest, &source);
-                return Ok(Chosen { top, digest, manifest, bytes, source, by_index, warnings });
+                let by_index = entry.is_some();
+                let offered = entry.and_then(|entry| entry.platform);
+                let chosen =
+                    Chosen { top, digest, manifest, bytes, source, by_index, offered, warnings };
+                return Ok(chosen);
             }
             Document::Index(index) => index,
         };
-        by_index = true;
-        let entry = choose_entry(daemon, sources, &index, wanted).await?;
-        bytes = document_of(daemon, sources, &entry).await?;
-        digest = entry.digest.clone();
-        let by = By::Descriptor(entry.media_type.clone());
-        let (next, more) = Document::parse(&bytes, None, by)?;
-        document = next;
+        if depth == INDEX_DEPTH {
+            break;
+        }
+        let next = choose_entry(daemon, sources, &index, wanted, &mut looks).await?;
+        bytes = document_of(daemon, sources, &next).await?;
+        digest = next.digest.clone();
+        let by = By::Descriptor(next.media_type.clone());
+        let (inner, more) = Document::parse(&bytes, None, by)?;
+        document = inner;
         warnings.extend(more);
+        entry = Some(next);
     }
-    let message = format!("the index {} is nested too deeply", top.digest);
-    Err(Failure::of(Kind::ManifestInvalid, message))
+    Err(over_limit(&top.digest, "index-depth", INDEX_DEPTH))
+}
+
+/// One of Orlop's limits, reached by a document.
+pub(crate) fn over_limit(document: &Digest, key: &str, limit: usize) -> Failure {
+    Failure::of(Kind::LimitExceeded, format!("{document} reached the limit {key} = {limit}"))
 }
 
 /// Finds the top document of a reference, whatever it is, and who named it.
@@ -81,8 +95,16 @@ pub(crate) async fn find_top(
     daemon: &Daemon,
     sources: &Sources,
 ) -> Result<(Fetched, String), Failure> {
+    top_of(daemon, sources, None).await
+}
+
+async fn top_of(
+    daemon: &Daemon,
+    sources: &Sources,
+    by: Option<&By>,
+) -> Result<(Fetched, String), Failure> {
     let resolved = sources.resolve().await?;
-    let top = top_document(daemon, sources, &resolved).await?;
+    let top = top_document(daemon, sources, &resolved, by).await?;
     Ok((top, resolved.source))
 }
 
@@ -90,7 +112,7 @@ pub(crate) async fn find_top(
 const TAG_AGE: Duration = Duration::from_secs(60);
 
 /// Remembers which digest a tag had, for when the registry cannot be asked. Nobody waits for it.
-fn remember(daemon: &Daemon, reference: &Reference, top: &Digest, source: &str) {
+pub(crate) fn remember(daemon: &Daemon, reference: &Reference, top: &Digest, source: &str) {
     if reference.digest().is_some() {
         return;
     }
@@ -109,21 +131,34 @@ fn remember(daemon: &Daemon, reference: &Reference, top: &Digest, source: &str) 
     });
 }
 
+/// The document that a reference names. What is not valid is not kept, where it is said how it
+/// was asked for.
 async fn top_document(
     daemon: &Daemon,
     sources: &Sources,
     resolved: &Resolved,
+    by: Option<&By>,
 ) -> Result<Fetched, Failure> {
     if let Some(document) = &resolved.document {
+        check(document, by)?;
         keep(daemon, &document.digest, &document.bytes).await?;
         return Ok(document.clone());
     }
-    let (shared, wanted) = (sources.clone(), resolved.clone());
-    let fetch = move || {
-        let (shared, wanted) = (shared.clone(), wanted.clone());
-        async move { Ok(shared.fetch_top(&wanted).await?) }
+    let fetch = || {
+        let (sources, wanted, by) = (sources.clone(), resolved.clone(), by.cloned());
+        async move {
+            let fetched = sources.fetch_top(&wanted).await?;
+            check(&fetched, by.as_ref())?;
+            Ok(fetched)
+        }
     };
-    let mut fetched = document(daemon, &resolved.digest, fetch).await?;
+    // By tag a document is looked at more closely than by digest.
+    let how = match by {
+        Some(By::Tag) => " by tag",
+        Some(_) => "",
+        None => " as it is",
+    };
+    let mut fetched = document(daemon, &resolved.digest, how, fetch).await?;
     // One from the cache has lost its header: what HEAD said counts.
     if fetched.content_type.is_none() {
         fetched.content_type = resolved.media_type.as_ref().map(ToString::to_string);
@@ -131,12 +166,22 @@ async fn top_document(
     Ok(fetched)
 }
 
+fn check(document: &Fetched, by: Option<&By>) -> Result<(), Failure> {
+    if let Some(by) = by {
+        Document::parse(&document.bytes, document.content_type.as_deref(), by.clone())?;
+    }
+    Ok(())
+}
+
 /// A document from the cache, or from a source: once for all who want it at the same time. Whoever
 /// comes here has asked for the image's top document with credentials of its own; what fails by
 /// the credentials or the proxy of the one who fetches is fetched anew by the others.
+///
+/// `fetch` checks what it returns: that is kept. `how` tells flights of one digest apart.
 async fn document<F>(
     daemon: &Daemon,
     digest: &Digest,
+    how: &str,
     fetch: impl Fn() -> F,
 ) -> Result<Fetched, Failure>
 where
@@ -145,11 +190,11 @@ where
     if let Some(bytes) = kept(daemon, digest).await? {
         return Ok(Fetched { bytes, digest: digest.clone(), content_type: None });
     }
-    let key = digest.to_string();
+    let (key, name) = (format!("{digest}{how}"), digest.to_string());
     let mut tries = 1;
     loop {
         let (shared, wanted, fetch) = (daemon.clone(), digest.clone(), fetch());
-        let flight = daemon.documents.join(&key, key.clone(), 0, move |_| async move {
+        let flight = daemon.documents.join(&key, name.clone(), 0, move |_| async move {
             // It may have landed between the look and the start.
             if let Some(bytes) = kept(&shared, &wanted).await? {
                 return Ok(Fetched { bytes, digest: wanted, content_type: None });
@@ -167,12 +212,14 @@ where
     }
 }
 
-/// The entry that fits; where entries name no platform, configs are looked into.
+/// The entry that fits; where entries name no platform, configs are looked into. `looks` counts
+/// the manifests of all levels that were fetched for that.
 async fn choose_entry(
     daemon: &Daemon,
     sources: &Sources,
     index: &Index,
     wanted: &Platform,
+    looks: &mut usize,
 ) -> Result<Descriptor, Failure> {
     let inside = match choose(index, wanted)? {
         Choice::Entry(entry) => return Ok(entry.clone()),
@@ -183,6 +230,10 @@ async fn choose_entry(
         if entry.media_type.is_index() {
             return Ok(entry.clone());
         }
+        if *looks >= INDEX_MANIFESTS {
+            return Err(over_limit(&entry.digest, "index-manifests", INDEX_MANIFESTS));
+        }
+        *looks += 1;
         let bytes = document_of(daemon, sources, entry).await?;
         let by = By::Descriptor(entry.media_type.clone());
         let (Document::Manifest(manifest), _) = Document::parse(&bytes, None, by)? else {
@@ -214,10 +265,11 @@ async fn document_of(
         let (sources, wanted) = (sources.clone(), wanted.clone());
         async move {
             let bytes = sources.fetch_manifest(&wanted).await?;
+            Document::parse(&bytes, None, By::Descriptor(wanted.media_type))?;
             Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
         }
     };
-    Ok(document(daemon, &digest, fetch).await?.bytes)
+    Ok(document(daemon, &digest, "", fetch).await?.bytes)
 }
 
 /// The bytes of an image's config, from the cache or a source.
@@ -234,10 +286,13 @@ pub(crate) async fn config_bytes(
         let (sources, wanted) = (sources.clone(), wanted.clone());
         async move {
             let bytes = sources.fetch_config(&wanted).await?;
+            if wanted.media_type.is_image_config() {
+                orlop_oci::ImageConfig::parse(&bytes)?;
+            }
             Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
         }
     };
-    Ok(document(daemon, &manifest.config.digest, fetch).await?.bytes)
+    Ok(document(daemon, &manifest.config.digest, "", fetch).await?.bytes)
 }
 
 /// The config of an image.

@@ -56,6 +56,7 @@ pub(crate) async fn resolve(
         Some(platform) => {
             let Chosen { top, digest, source, warnings, .. } =
                 documents::choose_manifest(daemon, &asked.sources, &reference, &platform).await?;
+            documents::remember(daemon, &reference, &top.digest, &source);
             (top.digest.to_string(), digest.to_string(), source, warnings)
         }
         // What HEAD says is enough: on the Docker Hub it does not count as a pull.
@@ -99,6 +100,7 @@ pub(crate) async fn inspect(
     };
     let chosen = documents::choose_manifest(daemon, &asked.sources, &reference, &platform).await?;
     let config = documents::config_bytes(daemon, &asked.sources, &chosen.manifest).await?;
+    documents::remember(daemon, &reference, &chosen.top.digest, &chosen.source);
     let Chosen { top, digest, bytes, source, by_index, warnings, .. } = chosen;
     let mut done = done(&reference, &top, source);
     done.manifest_digest = digest.to_string();

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orlop_config::limits::LAYERS;
 use orlop_config::settings::{Compression, Settings};
 use orlop_image::{ImageInputs, Method, Options, Recipe, SegmentIndex, build_recipe, segment_key};
 use orlop_image::{SegmentKey, recipe_key};
@@ -164,15 +165,22 @@ pub(crate) async fn pull(
         for warning in &chosen.warnings {
             warn(events, warning.clone()).await;
         }
-        if is_oras {
-            return pull_sif(daemon, &asked.sources, &chosen, events).await;
-        }
-        chosen.manifest.check_image()?;
-        let config = documents::config_of(daemon, &asked.sources, &chosen.manifest).await?;
-        chosen.manifest.check_diff_ids(config.diff_ids.len())?;
-        let platform = settle_platform(&chosen, &config, platform, platform_explicit)?;
-        let image = Image::new(daemon, caller, &reference, chosen, config, platform).await?;
-        pull_image(daemon, &asked.sources, image, events).await
+        let (top, source) = (chosen.top.digest.clone(), chosen.source.clone());
+        let pulled = if is_oras {
+            pull_sif(daemon, &asked.sources, &chosen, events).await?
+        } else {
+            check_image(&chosen)?;
+            let config = documents::config_of(daemon, &asked.sources, &chosen.manifest).await?;
+            chosen.manifest.check_diff_ids(config.diff_ids.len())?;
+            for warning in disagreement(&chosen, &config).iter().chain(&config.warnings) {
+                warn(events, warning.clone()).await;
+            }
+            let platform = settle_platform(&chosen, &config, platform, platform_explicit)?;
+            let image = Image::new(daemon, caller, &reference, chosen, config, platform).await?;
+            pull_image(daemon, &asked.sources, image, events).await?
+        };
+        documents::remember(daemon, &reference, &top, &source);
+        Ok(pulled)
     };
     tokio::pin!(work);
     let mut details = Vec::new();
@@ -205,6 +213,21 @@ async fn warn(events: &Events, text: String) {
 /// A caller that does not listen any more is noticed where its pull is dropped.
 async fn tell(events: &Events, event: pull_event::Event) {
     drop(events.send(event).await);
+}
+
+/// What can be said of a manifest before anything that it names is asked for.
+fn check_image(chosen: &Chosen) -> Result<(), Failure> {
+    if chosen.manifest.layers.len() > LAYERS {
+        return Err(documents::over_limit(&chosen.digest, "layers", LAYERS));
+    }
+    Ok(chosen.manifest.check_image()?)
+}
+
+/// Labels of indexes are wrong at times: the config counts, and the user hears of it.
+fn disagreement(chosen: &Chosen, config: &ImageConfig) -> Option<String> {
+    let (offered, found) = (chosen.offered.as_ref()?, config.platform()?);
+    let is_same = offered.os == found.os && offered.architecture == found.architecture;
+    (!is_same).then(|| format!("the index offers {offered} and the image says {found}"))
 }
 
 /// An image without an index is taken whatever it says, unless the user named a platform.
