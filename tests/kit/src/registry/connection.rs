@@ -92,7 +92,8 @@ fn converse(shared: &Shared, at: usize, stream: TcpStream) -> io::Result<()> {
         (None, false) => (Box::new(stream), "http"),
         (None, true) => {
             shared.knocks.fetch_add(1, Ordering::SeqCst);
-            return Ok(());
+            let mut plain = stream;
+            return plain.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
         }
         (Some(_), false) => {
             // Go's server says these words, and clients look for the status.
