@@ -180,7 +180,7 @@ pub(crate) async fn pull(
             pull_image(daemon, &asked.sources, image, events).await?
         };
         documents::remember(daemon, &reference, &top, &source);
-        Ok(pulled)
+        Ok::<_, Failure>(pulled)
     };
     tokio::pin!(work);
     let mut details = Vec::new();
