@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use orlop_config::env::Environment;
-use orlop_config::{Face, Paths};
+use orlop_config::{Face, Paths, Settings};
 use orlop_credentials::docker_json::AuthFile;
 use orlop_credentials::loading;
 use orlop_credentials::precedence::{Known, Sources};
@@ -70,6 +70,14 @@ impl Caller {
     /// Proxies and certificates.
     pub(crate) fn surroundings(&self) -> Surroundings {
         Surroundings::of(&self.environment, &self.paths)
+    }
+
+    /// Orlop's own settings as they are now for this caller. Blocks.
+    ///
+    /// # Errors
+    /// SETTINGS_INVALID with file and line, or with the variable.
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        Ok(Settings::load(&self.paths)?)
     }
 
     /// The default credential files as they are now, first the one that counts first. Blocks.

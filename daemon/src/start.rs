@@ -128,7 +128,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         },
         cache_is_private: temporary_directory.is_some(),
         store,
-        pool: Pool::new(Clock::new(clock::now, clock::chance), Limits::default()),
+        pool: Pool::new(Clock::new(clock::now, clock::chance), Limits::from(&settings.limits)),
         workers: Workers::new(std::thread::available_parallelism().map_or(1, usize::from)),
         rules: Rules::default(),
         whereabouts: Whereabouts::default(),

@@ -2,6 +2,7 @@
 //!
 //! Not here: places that are not known ([`crate::PathsError`]); what to do about an error.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -113,7 +114,7 @@ pub enum Error {
     #[error("{name}: {problem}")]
     Variable {
         /// The variable.
-        name: &'static str,
+        name: Cow<'static, str>,
         /// What is wrong. Does not hold the value where that can be a secret.
         problem: String,
     },

@@ -71,6 +71,9 @@ pub const ADDRESS_PAUSE: Duration = Duration::from_millis(250);
 pub const HEADER_TIME: Duration = Duration::from_secs(30);
 /// The same from a mirror.
 pub const MIRROR_HEADER_TIME: Duration = Duration::from_secs(15);
+/// Time from an upload's last byte to its answer: a store that copies what it was sent before it
+/// answers takes minutes for a large image.
+pub const COMMIT_TIME: Duration = Duration::from_secs(300);
 /// Time within which [`STALL_BYTES`] have to come; else the transfer is broken and resumed.
 pub const STALL_TIME: Duration = Duration::from_secs(60);
 /// Bytes that have to come within [`STALL_TIME`]: 1 KiB.

@@ -32,9 +32,8 @@ impl Attempts {
     /// `error` itself when there is none.
     pub(crate) async fn again(&mut self, session: &Session, error: Error) -> Result<(), Error> {
         self.failed = self.failed.saturating_add(1);
-        let shared = session.shared();
-        let chance = shared.clock.chance();
-        match retry::decide(&error, self.failed, self.most, chance, &shared.limits) {
+        let chance = session.shared().clock.chance();
+        match retry::decide(&error, self.failed, self.most, chance, session.limits()) {
             Decision::GiveUp => Err(error),
             Decision::After(delay) => {
                 tracing::debug!(%error, failed = self.failed, ?delay, "trying again");

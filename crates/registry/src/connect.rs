@@ -16,7 +16,6 @@ use crate::address::{Forbidden, Lookup, Rule};
 use crate::connections::Connections;
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error};
-use crate::limits::Limits;
 use crate::surroundings::Roots;
 use crate::tls::{self, Checks, HostCertificates, Verdict};
 
@@ -32,6 +31,8 @@ pub(crate) struct ClientKey {
     pub(crate) checks: Checks,
     pub(crate) rule: Rule,
     pub(crate) connect_time: Duration,
+    /// Bytes of all header fields of an answer.
+    pub(crate) header_bytes: u64,
 }
 
 /// A client, and how many connections it has made.
@@ -46,11 +47,10 @@ pub(crate) fn client(
     key: &ClientKey,
     roots: &RootCertStore,
     certificates: &HostCertificates,
-    most: &Limits,
 ) -> Result<Client, Error> {
     let config = tls::config(roots, certificates, key.checks, key.shows_pair)?;
     let proxies = key.proxies.clone();
-    let header_list = u32::try_from(most.header_bytes).unwrap_or(u32::MAX);
+    let header_list = u32::try_from(key.header_bytes).unwrap_or(u32::MAX);
     let connections = Connections::default();
     let built = reqwest::Client::builder()
         .connector_layer(connections.clone())

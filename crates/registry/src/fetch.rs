@@ -98,8 +98,11 @@ struct Open {
     skip: u64,
     /// Bytes that this answer brings, counted from where it starts to be wanted.
     left: u64,
-    _place: Option<OwnedSemaphorePermit>,
+    _places: Places,
 }
+
+/// Of the pull, and of the host.
+type Places = [Option<OwnedSemaphorePermit>; 2];
 
 /// What a failure means for a stream under way.
 enum Trouble {
@@ -181,7 +184,7 @@ impl BlobStream {
             self.open = Some(self.begin().await?);
             return Ok(None);
         };
-        let limits = &self.sources.session().shared().limits;
+        let limits = self.sources.session().limits();
         let read = open.body.chunk(limits).await;
         let endpoint = open.endpoint.clone();
         if self.at.offset >= self.descriptor.size {
@@ -272,7 +275,7 @@ impl BlobStream {
         if self.attempts.is_none() {
             self.attempts = Some(repository.attempts());
         }
-        let place = self.place(&repository).await.map_err(Trouble::Failed)?;
+        let places = self.places(&repository).await.map_err(Trouble::Failed)?;
         let digest = &self.descriptor.digest;
         let mut ask = repository.blob_ask(Method::GET, digest).await.map_err(Trouble::Failed)?;
         let offset = self.at.offset;
@@ -285,7 +288,7 @@ impl BlobStream {
             None => repository.ask_once(&ask).await,
         };
         match answered {
-            Ok(answer) => self.accept(answer, asks_part, place),
+            Ok(answer) => self.accept(answer, asks_part, places),
             Err(Error::Failed { status: 416, .. }) if asks_part => {
                 self.ranges = Ranges::Avoided;
                 Box::pin(self.begin()).await
@@ -294,9 +297,12 @@ impl BlobStream {
         }
     }
 
-    async fn place(&self, repository: &Repository) -> Result<Option<OwnedSemaphorePermit>, Error> {
+    async fn places(&self, repository: &Repository) -> Result<Places, Error> {
         let contact = repository.contact().await?;
-        Ok(repository.session().shared().place(&contact.endpoint).await)
+        let of_pull = self.sources.place().await;
+        let of_host =
+            repository.session().shared().place(&contact.endpoint, repository.limits()).await;
+        Ok([of_pull, of_host])
     }
 
     /// Decides whether an answer is what was asked for.
@@ -304,7 +310,7 @@ impl BlobStream {
         &mut self,
         answer: Answer,
         asked_part: bool,
-        place: Option<OwnedSemaphorePermit>,
+        places: Places,
     ) -> Result<Open, Trouble> {
         let endpoint = answer.endpoint.clone();
         refuse_encoding(answer.response.headers(), &endpoint).map_err(Trouble::Failed)?;
@@ -343,12 +349,12 @@ impl BlobStream {
         };
         tracing::debug!(%endpoint, digest = %self.descriptor.digest, have = offset, of = size,
             "fetching blob");
-        Ok(Open { body: Body::new(answer.response), endpoint, skip, left, _place: place })
+        Ok(Open { body: Body::new(answer.response), endpoint, skip, left, _places: places })
     }
 
     /// Waits, or moves to the next source, or gives up.
     async fn recover(&mut self, trouble: Trouble) -> Result<(), Error> {
-        let limits = &self.sources.session().shared().limits;
+        let limits = self.sources.session().limits();
         if self.progress >= limits.progress_bytes
             && let Some(attempts) = &mut self.attempts
         {

@@ -1,11 +1,11 @@
 //! The limits that hold for talking to registries, as one value that a test can scale.
 //!
-//! The defaults are those of `orlop_config::limits`. Not here: limits on what is inside manifests
-//! and layers.
+//! The defaults are those of `orlop_config::limits`; a caller's settings replace them for its
+//! session. Not here: limits on what is inside manifests and layers.
 
 use std::time::Duration;
 
-use orlop_config::limits;
+use orlop_config::{limits, settings};
 
 /// Limits on requests, answers and waiting.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,12 @@ pub struct Limits {
     pub header_bytes: u64,
     /// Bytes of `Warning` headers shown in a session.
     pub warning_bytes: u64,
+    /// Indexes within indexes that are followed.
+    pub index_depth: u64,
+    /// Manifests fetched to choose from one index.
+    pub index_manifests: u64,
+    /// Layers of one image; none is fetched of an image with more.
+    pub layers: u64,
     /// Requests for one object at one source, the first included.
     pub tries: u32,
     /// Longest delay before the second try; doubles with each, full jitter.
@@ -50,8 +56,23 @@ pub struct Limits {
     pub stall_bytes: u64,
     /// Bytes after which a broken body counts as the first failure again.
     pub progress_bytes: u64,
+    /// Bytes of a whole answer that are dropped to go on at an offset; beyond it what is there
+    /// already is not used.
+    pub skip_bytes: u64,
+    /// Blobs at a time of one [`crate::Sources`].
+    pub blobs_per_pull: usize,
     /// Blobs at a time from one host, for all callers together.
     pub blobs_per_host: usize,
+    /// Connections to one host that are kept.
+    pub connections_per_host: usize,
+    /// Bytes of a blob from which on it is fetched in ranges.
+    pub range_from: u64,
+    /// Bytes of one range.
+    pub range_chunk: u64,
+    /// Ranges of one blob at a time; 1: none.
+    pub range_connections: usize,
+    /// How long the address that a redirect named is used again.
+    pub redirect_keep: Duration,
     /// Bytes of one piece of a chunked upload.
     pub upload_chunk: u64,
     /// Largest such piece that a registry may ask for.
@@ -62,32 +83,51 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
+        Self::from(&settings::Limits::default())
+    }
+}
+
+impl From<&settings::Limits> for Limits {
+    fn from(set: &settings::Limits) -> Self {
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).min(MOST_PLACES);
         Self {
-            manifest_bytes: limits::MANIFEST_BYTES,
-            config_bytes: limits::CONFIG_BYTES,
-            tags: limits::TAGS,
-            tag_pages: limits::TAG_PAGES,
-            token_bytes: limits::TOKEN_ANSWER_BYTES,
-            error_bytes: limits::ERROR_BODY_BYTES,
-            header_bytes: limits::HEADER_BYTES,
-            warning_bytes: limits::WARNING_BYTES,
-            tries: limits::RETRY_TRIES,
-            backoff: limits::RETRY_FIRST,
-            backoff_cap: limits::RETRY_CEILING,
-            retry_after: limits::RETRY_AFTER,
-            connect_time: limits::CONNECT_TIME,
-            connect_time_mirror: limits::MIRROR_CONNECT_TIME,
-            header_time: limits::HEADER_TIME,
-            header_time_mirror: limits::MIRROR_HEADER_TIME,
-            // A store that copies what it was sent before it answers: minutes for a large image.
-            commit_time: Duration::from_secs(300),
-            stall_time: limits::STALL_TIME,
-            stall_bytes: limits::STALL_BYTES,
-            progress_bytes: limits::RETRY_PROGRESS_BYTES,
-            blobs_per_host: limits::BLOBS_PER_HOST,
-            upload_chunk: limits::UPLOAD_CHUNK_BYTES,
-            upload_chunk_max: limits::UPLOAD_CHUNK_MAX_BYTES,
-            aside_time: limits::MIRROR_ASIDE,
+            manifest_bytes: set.manifest_bytes,
+            config_bytes: set.config_bytes,
+            token_bytes: set.token_bytes,
+            error_bytes: set.error_bytes,
+            header_bytes: set.header_bytes,
+            warning_bytes: set.warning_bytes,
+            tags: usize::try_from(set.tags).unwrap_or(usize::MAX),
+            tag_pages: usize::try_from(set.tag_pages).unwrap_or(usize::MAX),
+            index_depth: set.index_depth,
+            index_manifests: set.index_manifests,
+            layers: set.layers,
+            tries: u32::try_from(set.tries).unwrap_or(u32::MAX),
+            backoff: set.backoff,
+            backoff_cap: set.backoff_cap,
+            retry_after: set.retry_after,
+            connect_time: set.connect_time,
+            connect_time_mirror: set.mirror_connect_time,
+            header_time: set.header_time,
+            header_time_mirror: set.mirror_header_time,
+            commit_time: set.commit_time,
+            stall_time: set.stall_time,
+            stall_bytes: set.stall_bytes,
+            progress_bytes: set.progress_bytes,
+            skip_bytes: set.skip_bytes,
+            blobs_per_pull: count(set.blobs_per_pull),
+            blobs_per_host: count(set.blobs_per_host),
+            connections_per_host: limits::CONNECTIONS_PER_HOST,
+            range_from: set.range_from,
+            range_chunk: set.range_chunk,
+            range_connections: count(set.range_connections),
+            redirect_keep: set.redirect_keep,
+            upload_chunk: set.upload_chunk,
+            upload_chunk_max: set.upload_chunk_max,
+            aside_time: set.mirror_aside,
         }
     }
 }
+
+/// More than a process has descriptors for.
+const MOST_PLACES: usize = 1 << 16;

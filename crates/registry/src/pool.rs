@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustls::RootCertStore;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,12 +32,13 @@ pub struct Pool(Arc<Shared>);
 
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
+    /// Of sessions that bring none.
     pub(crate) limits: Limits,
     pub(crate) contacts: Keyed<ContactKey, Contact>,
     pub(crate) tokens: Keyed<TokenKey, Token>,
     clients: Mutex<HashMap<ClientKey, Client>>,
     roots: Mutex<HashMap<Roots, Arc<RootCertStore>>>,
-    places: Mutex<HashMap<Endpoint, Arc<Semaphore>>>,
+    places: Mutex<HashMap<(Endpoint, usize), Arc<Semaphore>>>,
     aside: Mutex<HashMap<String, Instant>>,
 }
 
@@ -78,7 +80,7 @@ impl Shared {
             return Ok(client.clone());
         }
         let roots = self.roots(&key.roots)?;
-        let client = connect::client(key, &roots, certificates, &self.limits)?;
+        let client = connect::client(key, &roots, certificates)?;
         let mut clients = locked(&self.clients);
         if clients.len() >= ENTRIES {
             clients.clear();
@@ -96,11 +98,17 @@ impl Shared {
     }
 
     /// Waits for one of the places that an endpoint has for blobs; dropping it gives it back.
-    pub(crate) async fn place(&self, endpoint: &Endpoint) -> Option<OwnedSemaphorePermit> {
+    /// Callers with another number of places have a queue of their own.
+    pub(crate) async fn place(
+        &self,
+        endpoint: &Endpoint,
+        limits: &Limits,
+    ) -> Option<OwnedSemaphorePermit> {
+        let most = limits.blobs_per_host;
         let places = Arc::clone(
             locked(&self.places)
-                .entry(endpoint.clone())
-                .or_insert_with(|| Arc::new(Semaphore::new(self.limits.blobs_per_host))),
+                .entry((endpoint.clone(), most))
+                .or_insert_with(|| Arc::new(Semaphore::new(most))),
         );
         places.acquire_owned().await.ok()
     }
@@ -108,14 +116,16 @@ impl Shared {
     /// Remembers that a mirror could not be reached.
     pub(crate) fn set_aside(&self, host: &str) {
         let mut aside = locked(&self.aside);
-        aside.retain(|_, since| since.elapsed() < self.limits.aside_time);
+        if aside.len() >= ENTRIES {
+            aside.retain(|_, since| since.elapsed() < self.limits.aside_time);
+        }
         aside.insert(host.to_owned(), Instant::now());
     }
 
     /// Says whether a mirror is to be tried last.
-    pub(crate) fn is_aside(&self, host: &str) -> bool {
+    pub(crate) fn is_aside(&self, host: &str, aside_time: Duration) -> bool {
         let aside = locked(&self.aside);
-        aside.get(host).is_some_and(|since| since.elapsed() < self.limits.aside_time)
+        aside.get(host).is_some_and(|since| since.elapsed() < aside_time)
     }
 }
 

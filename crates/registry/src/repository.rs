@@ -278,7 +278,7 @@ impl Repository {
     }
 
     pub(crate) fn limits(&self) -> &Limits {
-        &self.0.session.shared().limits
+        self.0.session.limits()
     }
 
     pub(crate) fn path(&self) -> &str {

@@ -244,6 +244,7 @@ impl Repository {
             checks: contact.checks,
             rule: if is_named { Rule::Any } else { Rule::named_by(contact.class) },
             connect_time: self.connect_time(),
+            header_bytes: self.limits().header_bytes,
         };
         let proxy = surroundings.proxies().for_url(url)?;
         let client = self.session().shared().client(&key, &contact.certificates)?;

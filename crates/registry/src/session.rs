@@ -13,6 +13,7 @@ use orlop_oci::Host;
 
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::limits::Limits;
 use crate::message;
 use crate::notice::Notice;
 use crate::pool::{Pool, Shared, locked};
@@ -45,6 +46,7 @@ pub struct Session(Arc<Inner>);
 struct Inner {
     pool: Pool,
     surroundings: Surroundings,
+    limits: Limits,
     caller: Arc<dyn Caller>,
     credentials: tokio::sync::Mutex<HashMap<(String, String), Option<Known>>>,
     told: Mutex<Told>,
@@ -58,12 +60,24 @@ struct Told {
 }
 
 impl Session {
-    /// Starts a session.
+    /// Starts a session under the pool's limits.
     #[must_use]
     pub fn new(pool: &Pool, surroundings: Surroundings, caller: Arc<dyn Caller>) -> Self {
+        Self::with_limits(pool, surroundings, pool.shared().limits.clone(), caller)
+    }
+
+    /// Starts a session under limits of its own.
+    #[must_use]
+    pub fn with_limits(
+        pool: &Pool,
+        surroundings: Surroundings,
+        limits: Limits,
+        caller: Arc<dyn Caller>,
+    ) -> Self {
         Self(Arc::new(Inner {
             pool: pool.clone(),
             surroundings,
+            limits,
             caller,
             credentials: tokio::sync::Mutex::default(),
             told: Mutex::default(),
@@ -88,6 +102,10 @@ impl Session {
 
     pub(crate) fn surroundings(&self) -> &Surroundings {
         &self.0.surroundings
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
     pub(crate) async fn credential(&self, host: &Host, path: &str) -> Result<Option<Known>, Error> {
@@ -116,7 +134,7 @@ impl Session {
 
     /// Passes a `Warning` header on: each text once, and no more than the limit in all.
     pub(crate) fn warn(&self, endpoint: &Endpoint, header: &[u8]) {
-        let limit = self.shared().limits.warning_bytes;
+        let limit = self.limits().warning_bytes;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let Some(warning) = message::warning(header) else {
             tracing::debug!(%endpoint, "unreadable warning dropped");

@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use orlop_oci::{Algorithm, Descriptor, Digest, MediaType, Reference};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Error;
 use crate::fetch::{BlobStream, Position};
+use crate::limits::Limits;
 use crate::notice::Notice;
 use crate::pool::locked;
 use crate::repository::{Access, Fetched, Repository};
@@ -89,6 +91,8 @@ struct Inner {
     current: AtomicUsize,
     /// How often each sent wrong bytes for a blob.
     lies: Mutex<HashMap<(usize, Digest), u32>>,
+    /// Places for blobs that are fetched at the same time.
+    places: Arc<Semaphore>,
 }
 
 impl Sources {
@@ -106,7 +110,8 @@ impl Sources {
         open.sort_by_cached_key(|source| {
             let is_mirror = place < last || blocked.is_some();
             place = place.saturating_add(1);
-            is_mirror && shared.is_aside(source.reference.host().as_str())
+            is_mirror
+                && shared.is_aside(source.reference.host().as_str(), session.limits().aside_time)
         });
         let repositories = open
             .iter()
@@ -120,6 +125,7 @@ impl Sources {
                 blocked,
                 current: AtomicUsize::new(0),
                 lies: Mutex::default(),
+                places: Arc::new(Semaphore::new(session.limits().blobs_per_pull)),
             }),
             Elsewhere::default(),
         )
@@ -236,6 +242,17 @@ impl Sources {
             return Err(Error::Blocked { source_name });
         }
         self.repository(last)
+    }
+
+    /// Returns the limits under which is asked.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        self.0.session.limits()
+    }
+
+    /// Waits for one of the places for blobs; dropping it gives it back.
+    pub(crate) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.places).acquire_owned().await.ok()
     }
 
     pub(crate) fn session(&self) -> &Session {

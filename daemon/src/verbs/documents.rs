@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use orlop_config::limits::{INDEX_DEPTH, INDEX_MANIFESTS};
 use orlop_oci::manifest::By;
 use orlop_oci::selection::{Choice, SelectionError};
 use orlop_oci::{Descriptor, Digest, Document, Index, Manifest, Platform, Reference, choose};
@@ -56,7 +55,8 @@ pub(crate) async fn choose_manifest(
     let (mut document, mut warnings) = parsed.map_err(|e| Failure::from(e).naming(reference))?;
     let (mut digest, mut bytes) = (top.digest.clone(), top.bytes.clone());
     let (mut entry, mut looks) = (None::<Descriptor>, 0);
-    for depth in 0..=INDEX_DEPTH {
+    let deepest = sources.limits().index_depth;
+    for depth in 0..=deepest {
         let index = match document {
             Document::Manifest(manifest) => {
                 let by_index = entry.is_some();
@@ -67,7 +67,7 @@ pub(crate) async fn choose_manifest(
             }
             Document::Index(index) => index,
         };
-        if depth == INDEX_DEPTH {
+        if depth == deepest {
             break;
         }
         let next = choose_entry(daemon, sources, &index, wanted, &mut looks).await?;
@@ -79,11 +79,11 @@ pub(crate) async fn choose_manifest(
         warnings.extend(more);
         entry = Some(next);
     }
-    Err(over_limit(&top.digest, "index-depth", INDEX_DEPTH))
+    Err(over_limit(&top.digest, "index-depth", deepest))
 }
 
 /// One of Orlop's limits, reached by a document.
-pub(crate) fn over_limit(document: &Digest, key: &str, limit: usize) -> Failure {
+pub(crate) fn over_limit(document: &Digest, key: &str, limit: u64) -> Failure {
     Failure::of(Kind::LimitExceeded, format!("{document} reached the limit {key} = {limit}"))
 }
 
@@ -219,7 +219,7 @@ async fn choose_entry(
     sources: &Sources,
     index: &Index,
     wanted: &Platform,
-    looks: &mut usize,
+    looks: &mut u64,
 ) -> Result<Descriptor, Failure> {
     let inside = match choose(index, wanted)? {
         Choice::Entry(entry) => return Ok(entry.clone()),
@@ -230,8 +230,9 @@ async fn choose_entry(
         if entry.media_type.is_index() {
             return Ok(entry.clone());
         }
-        if *looks >= INDEX_MANIFESTS {
-            return Err(over_limit(&entry.digest, "index-manifests", INDEX_MANIFESTS));
+        let most = sources.limits().index_manifests;
+        if *looks >= most {
+            return Err(over_limit(&entry.digest, "index-manifests", most));
         }
         *looks += 1;
         let bytes = document_of(daemon, sources, entry).await?;

@@ -7,13 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orlop_config::limits::LAYERS;
 use orlop_config::settings::{Compression, Settings};
 use orlop_image::{ImageInputs, Method, Options, Recipe, SegmentIndex, build_recipe, segment_key};
 use orlop_image::{SegmentKey, recipe_key};
 use orlop_oci::{Descriptor, ImageConfig, Platform, Reference};
 use orlop_proto::v1::{self, Kind, pull_done, pull_event};
-use orlop_registry::{Session, Source, Sources};
+use orlop_registry::{Elsewhere, Limits, Session, Source, Sources};
 use orlop_store::{Entry, Key, Leased};
 use tokio::sync::mpsc;
 
@@ -91,8 +90,9 @@ pub(crate) async fn ask(
     let (sender, notices) = mpsc::unbounded_channel();
     let (shared, asking, named) = (daemon.clone(), caller.clone(), reference.clone());
     let (no_https, insecure) = (access.no_https, access.insecure);
-    let (credentials, list, is_insecure, is_blocked, warnings) = daemon
+    let (credentials, list, settings, is_insecure, is_blocked, warnings) = daemon
         .blocking("settings", move || {
+            let settings = asking.settings()?;
             let (rules, mut warnings) = shared.rules.of(asking.paths())?;
             let list = rules.registries.sources(&named)?;
             let is_blocked = rules.registries.blocks(&named);
@@ -116,7 +116,7 @@ pub(crate) async fn ask(
                 .iter()
                 .any(|source| source.insecure && source.reference.host() == named.host());
             let is_insecure = is_insecure || insecure || listed;
-            Ok((credentials, sources, is_insecure, is_blocked, warnings))
+            Ok((credentials, sources, settings, is_insecure, is_blocked, warnings))
         })
         .await?;
     for warning in warnings {
@@ -124,14 +124,18 @@ pub(crate) async fn ask(
     }
     let asking =
         Asking { credentials: Arc::new(credentials), tasks: daemon.tasks.clone(), notices: sender };
-    let session = Session::new(&daemon.pool, caller.surroundings(), Arc::new(asking));
-    Ok(Asked { sources: session.sources(list), session, is_insecure, is_blocked, notices })
+    let limits = Limits::from(&settings.limits);
+    let session =
+        Session::with_limits(&daemon.pool, caller.surroundings(), limits, Arc::new(asking));
+    let elsewhere = if settings.foreign_layers { Elsewhere::Allowed } else { Elsewhere::default() };
+    let sources = session.sources(list).with_elsewhere(elsewhere);
+    Ok(Asked { sources, session, is_insecure, is_blocked, notices })
 }
 
 /// Whether the caller's settings let mirrors serve `oras://`.
 async fn serve_oras(daemon: &Daemon, caller: &Caller) -> Result<bool, Failure> {
     let asking = caller.clone();
-    let settings = daemon.blocking("settings", move || Ok(Settings::load(asking.paths())?)).await?;
+    let settings = daemon.blocking("settings", move || asking.settings()).await?;
     Ok(settings.oras_mirrors)
 }
 
@@ -169,7 +173,7 @@ pub(crate) async fn pull(
         let pulled = if is_oras {
             pull_sif(daemon, &asked.sources, &chosen, events).await?
         } else {
-            check_image(&chosen)?;
+            check_image(&chosen, asked.sources.limits())?;
             let config = documents::config_of(daemon, &asked.sources, &chosen.manifest).await?;
             chosen.manifest.check_diff_ids(config.diff_ids.len())?;
             for warning in disagreement(&chosen, &config).iter().chain(&config.warnings) {
@@ -216,9 +220,9 @@ async fn tell(events: &Events, event: pull_event::Event) {
 }
 
 /// What can be said of a manifest before anything that it names is asked for.
-fn check_image(chosen: &Chosen) -> Result<(), Failure> {
-    if chosen.manifest.layers.len() > LAYERS {
-        return Err(documents::over_limit(&chosen.digest, "layers", LAYERS));
+fn check_image(chosen: &Chosen, limits: &Limits) -> Result<(), Failure> {
+    if chosen.manifest.layers.len() as u64 > limits.layers {
+        return Err(documents::over_limit(&chosen.digest, "layers", limits.layers));
     }
     Ok(chosen.manifest.check_image()?)
 }
@@ -266,8 +270,8 @@ impl Image {
         config: ImageConfig,
         platform: Platform,
     ) -> Result<Self, Failure> {
-        let paths = caller.paths().clone();
-        let settings = daemon.blocking("settings", move || Ok(Settings::load(&paths)?)).await?;
+        let asking = caller.clone();
+        let settings = daemon.blocking("settings", move || asking.settings()).await?;
         let options = options(&settings);
         let name = match reference.tag() {
             Some(tag) => format!("{}:{tag}", reference.repository()),
@@ -301,7 +305,22 @@ fn options(settings: &Settings) -> Options {
         (Compression::Zstd, other) => other,
         (Compression::Gzip, _) => Method::Gzip { level: level.unwrap_or(GZIP_LEVEL) },
     };
-    Options { compression, ..Options::default() }
+    Options { compression, limits: limits(&settings.limits), ..Options::default() }
+}
+
+/// What a layer may ask for, as the caller's settings say.
+fn limits(set: &orlop_config::settings::Limits) -> orlop_image::Limits {
+    orlop_image::Limits {
+        layer_bytes: set.layer_bytes,
+        ratio: set.ratio,
+        zstd_window_log: set.zstd_window.max(1).ilog2(),
+        entries: set.entries,
+        image_entries: set.image_entries,
+        pax_bytes: set.pax_bytes,
+        sparse_map: set.sparse_map,
+        file_bytes: set.file_bytes,
+        xattr_bytes: set.xattr_bytes,
+    }
 }
 
 /// What gzip's own program and mksquashfs take to be a fair bargain.

@@ -94,6 +94,15 @@ impl Environment {
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
+    /// Returns the names that start so, with their values, sorted by name.
+    pub fn starting_with(&self, prefix: &str) -> impl Iterator<Item = (&str, &OsStr)> {
+        let from = self.variables.range(OsString::from(prefix)..);
+        let names = from.map_while(move |(name, value)| {
+            name.as_bytes().starts_with(prefix.as_bytes()).then_some((name.to_str(), value))
+        });
+        names.filter_map(|(name, value)| Some((name?, value.as_os_str())))
+    }
+
     /// Returns all names and values, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
@@ -110,8 +119,8 @@ impl Environment {
         self.directory.as_ref().map(|directory| directory.join(path))
     }
 
-    /// Returns the variables of [`SENT`] and [`SENT_PATHS`] that are set, for a request. Paths are
-    /// made absolute: the daemon is in another directory.
+    /// Returns the variables of [`SENT`] and [`SENT_PATHS`] and those of limits that are set, for a
+    /// request. Paths are made absolute: the daemon is in another directory.
     #[must_use]
     pub fn sent(&self) -> Vec<(OsString, OsString)> {
         let text = |name: &&'static str| Some((OsString::from(*name), self.raw(name)?.to_owned()));
@@ -121,7 +130,9 @@ impl Environment {
             Some((OsString::from(*name), path.map_or(value.to_owned(), PathBuf::into_os_string)))
         };
         let texts = SENT.iter().filter_map(text);
-        texts.chain(SENT_PATHS.iter().filter_map(path)).collect()
+        let limits = self.starting_with(SENT_LIMITS).take(SENT_LIMITS_MOST);
+        let limits = limits.map(|(name, value)| (name.into(), value.to_owned()));
+        texts.chain(SENT_PATHS.iter().filter_map(path)).chain(limits).collect()
     }
 
     /// Returns the variables that credential helpers may need besides [`SENT`]: those whose names

@@ -143,6 +143,12 @@ pub const SENT: &[&str] = &[
     "ORLOP_WITHIN_HELPER",
 ];
 
+/// How names start that set a limit; they are sent as well.
+pub const SENT_LIMITS: &str = "ORLOP_LIMITS_";
+
+/// Most variables of limits that are sent: more than there are limits.
+pub(super) const SENT_LIMITS_MOST: usize = 128;
+
 /// The names, sent as well, that hold one path, which is made absolute before it is sent. The
 /// `XDG_*` ones are not among them: there a relative path counts as unset.
 pub const SENT_PATHS: &[&str] = &[

@@ -73,7 +73,7 @@ impl Proxies {
         let Some(named) = by_scheme.as_ref().or(self.all.as_ref()) else { return Ok(None) };
         if self.is_cgi && named.name == "HTTP_PROXY" {
             let problem = "not used in a CGI program, where a request can set it".to_owned();
-            return Err(Error::Variable { name: named.name, problem });
+            return Err(Error::Variable { name: named.name.into(), problem });
         }
         parse(named).map(Some)
     }
@@ -112,7 +112,7 @@ fn parse(named: &Named) -> Result<Url, Error> {
             .filter(|url| !has_scheme && is_proxy(url))
     };
     written.or_else(completed).ok_or_else(|| Error::Variable {
-        name: named.name,
+        name: named.name.into(),
         problem: "not a proxy: it has to be http://, https:// or socks5:// and a host, or \
                   host:port"
             .to_owned(),

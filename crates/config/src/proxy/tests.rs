@@ -38,7 +38,10 @@ fn a_value_that_is_no_proxy_is_an_error_without_the_value() {
     for value in ["ftp://canary.example", "http://", "://canary", "canary canary"] {
         let proxies = proxies(&[("HTTPS_PROXY", value)]);
         let error = proxies.for_url(&Url::parse("https://a.example/").unwrap()).unwrap_err();
-        assert!(matches!(error, Error::Variable { name: "HTTPS_PROXY", .. }), "{error:?}");
+        assert!(
+            matches!(error, Error::Variable { ref name, .. } if name == "HTTPS_PROXY"),
+            "{error:?}"
+        );
         assert!(!error.to_string().contains("canary"), "{error}");
         assert!(proxies.for_url(&Url::parse("http://a.example/").unwrap()).unwrap().is_none());
     }

@@ -10,6 +10,9 @@
 //! idle-exit = "10min"    # or a number of seconds
 //! [registry]
 //! oras-mirrors = true    # mirrors of registries.conf serve oras:// too
+//! foreign-layers = true  # from the places that images name
+//! [limits]
+//! stall-time = "2min"    # see [`Limits`]
 //! ```
 //!
 //! A key that is not known is an error with file, line and the nearest key: a setting that is
@@ -23,15 +26,17 @@ use toml::de::{DeTable, DeValue};
 
 use crate::env::{self, Environment};
 use crate::error::{Error, Place};
-use crate::limits;
+use crate::limits as defaults;
 use crate::paths::Paths;
 use crate::reading;
 
 mod amounts;
+mod limits;
 #[cfg(test)]
 mod tests;
 
 pub use amounts::{parse_bytes, parse_duration};
+pub use limits::{KEYS as LIMIT_KEYS, Limits};
 
 /// How the blocks of new images are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -61,13 +66,17 @@ pub struct Settings {
     pub compression: Compression,
     /// How hard; `None` is the compressor's default in Orlop.
     pub level: Option<u32>,
-    /// Bytes that the cache may take; `None` is [`limits::CACHE_PERCENT`] of its file system, at
-    /// most [`limits::CACHE_MAX_BYTES`].
+    /// Bytes that the cache may take; `None` is [`crate::limits::CACHE_PERCENT`] of its file system, at
+    /// most [`crate::limits::CACHE_MAX_BYTES`].
     pub cache_max_bytes: Option<u64>,
     /// Time without work after which the daemon exits; zero: never.
     pub idle_exit: Duration,
     /// Whether mirrors of `registries.conf` serve `oras://` pulls too.
     pub oras_mirrors: bool,
+    /// Whether layers that a registry need not have may come from the places that images name.
+    pub foreign_layers: bool,
+    /// Bounds on what is read and waited for.
+    pub limits: Limits,
 }
 
 impl Default for Settings {
@@ -76,8 +85,10 @@ impl Default for Settings {
             compression: Compression::default(),
             level: None,
             cache_max_bytes: None,
-            idle_exit: limits::IDLE_EXIT,
+            idle_exit: defaults::IDLE_EXIT,
             oras_mirrors: false,
+            foreign_layers: false,
+            limits: Limits::default(),
         }
     }
 }
@@ -91,7 +102,7 @@ impl Settings {
         let mut settings = Self::default();
         // Without a home directory there is no file.
         if let Ok(path) = paths.settings() {
-            match reading::read_text(&path, limits::SETTINGS_FILE_BYTES) {
+            match reading::read_text(&path, defaults::SETTINGS_FILE_BYTES) {
                 Ok(text) => settings = Self::parse(&path, &text)?,
                 Err(error) if reading::is_missing(&error) => {}
                 Err(error) => return Err(error),
@@ -145,6 +156,9 @@ impl Settings {
     }
 
     fn set(&mut self, name: &str, value: &DeValue<'_>) -> Result<(), String> {
+        if let Some(key) = name.strip_prefix("limits.") {
+            return self.limits.set(key, value).unwrap_or_else(|| Err(unknown(name)));
+        }
         let wrong = |expected: &str| format!("{name} has to be {expected}");
         match name {
             "image.compression" => {
@@ -168,6 +182,9 @@ impl Settings {
                 let time = seconds.or_else(|| parse_duration(value.as_str()?));
                 self.idle_exit = time.ok_or_else(|| wrong("a time such as \"10min\""))?;
             }
+            "registry.foreign-layers" => {
+                self.foreign_layers = value.as_bool().ok_or_else(|| wrong("true or false"))?;
+            }
             "registry.oras-mirrors" => {
                 self.oras_mirrors = value.as_bool().ok_or_else(|| wrong("true or false"))?;
             }
@@ -180,17 +197,23 @@ impl Settings {
         if let Some((name, value)) = environment.spelled(env::CACHE_MAX) {
             let bytes = value.to_str().and_then(parse_bytes);
             self.cache_max_bytes = Some(bytes.ok_or_else(|| Error::Variable {
-                name,
+                name: name.into(),
                 problem: format!("{value:?} is not a number of bytes such as 50GiB"),
             })?);
         }
-        Ok(())
+        self.limits.replace_by(environment)
     }
 }
 
-/// All keys there are.
-const KEYS: &[&str] =
-    &["image.compression", "image.level", "cache.max", "daemon.idle-exit", "registry.oras-mirrors"];
+/// All keys there are but those of limits.
+const KEYS: &[&str] = &[
+    "image.compression",
+    "image.level",
+    "cache.max",
+    "daemon.idle-exit",
+    "registry.oras-mirrors",
+    "registry.foreign-layers",
+];
 
 fn integer(value: &DeValue<'_>) -> Option<u64> {
     let integer = value.as_integer()?;
@@ -201,8 +224,10 @@ fn unknown(name: &str) -> String {
     let name: String = name.chars().take(80).collect();
     // A key may have been written without its section.
     let last = |key: &str| key.rsplit('.').next().map_or(0, |last| distance(&name, last));
-    let nearest = KEYS.iter().min_by_key(|key| distance(&name, key).min(last(key)));
-    format!("there is no setting {name:?}; the nearest is {:?}", nearest.unwrap_or(&""))
+    let keys = KEYS.iter().map(|key| (*key).to_owned());
+    let keys = keys.chain(LIMIT_KEYS.iter().map(|key| format!("limits.{key}")));
+    let nearest = keys.min_by_key(|key| distance(&name, key).min(last(key)));
+    format!("there is no setting {name:?}; the nearest is {:?}", nearest.unwrap_or_default())
 }
 
 /// Letters to insert, remove or replace to make one word of the other.
