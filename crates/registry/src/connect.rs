@@ -16,6 +16,7 @@ use crate::address::{Forbidden, Lookup, Rule};
 use crate::connections::Connections;
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error};
+use crate::realm;
 use crate::surroundings::Roots;
 use crate::tls::{self, Checks, HostCertificates, Verdict};
 
@@ -85,7 +86,7 @@ pub(crate) fn classify(error: reqwest::Error, url: &Url, proxies: &Proxies) -> E
     };
     let error = error.without_url();
     if tls::find::<Forbidden>(&error).is_some() {
-        return Error::Redirect { endpoint, why: "it leads into a private network" };
+        return Error::Redirect { endpoint, why: realm::PRIVATE };
     }
     let lasting = match tls::verdict(&error) {
         Some(Verdict::Refused { what, why }) => return Error::Tls { endpoint, what, why },

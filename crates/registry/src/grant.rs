@@ -19,7 +19,7 @@ use crate::error::{Error, Wanted};
 use crate::explain::who;
 use crate::realm;
 use crate::repository::Repository;
-use crate::request::{Ask, PRIVATE};
+use crate::request::Ask;
 use crate::text;
 use crate::token::{self, Asked, Granted, Token, TokenKey};
 use crate::upload::Payload;
@@ -167,16 +167,12 @@ impl Repository {
         known: Option<&Known>,
     ) -> Result<Granted, Error> {
         let answer = self.follow(contact, ask, basic).await.map_err(|error| match error {
-            // The first hop is the realm itself.
-            Error::Redirect { why, endpoint }
-                if Endpoint::of(&ask.url) == Some(endpoint.clone()) =>
-            {
-                if why == PRIVATE {
-                    Error::Realm { endpoint, realm: shown_url(&ask.url), why }
-                } else {
-                    Error::Redirect { endpoint, why }
-                }
-            }
+            // Directly or by a redirect: the realm leads where the registry may not (R20).
+            Error::Redirect { why: realm::PRIVATE, .. } => Error::Realm {
+                endpoint: contact.endpoint.clone(),
+                realm: shown_url(&ask.url),
+                why: realm::PRIVATE,
+            },
             other => other,
         })?;
         let endpoint = answer.endpoint.clone();

@@ -10,6 +10,9 @@ use url::Url;
 use crate::address::{Class, Rule};
 use crate::endpoint::{Endpoint, Scheme};
 
+/// The rule on addresses that are more private than their source, as literals and after a lookup.
+pub(crate) const PRIVATE: &str = "it leads into a private network";
+
 /// What the source that named an address is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Namer {
@@ -49,7 +52,7 @@ pub(crate) fn check_url(url: &Url, namer: Namer) -> Result<Endpoint, &'static st
         Some(address) => !rule.allows(address),
         None => is_local_name && rule == Rule::PublicOnly,
     };
-    if is_forbidden { Err("it is an address in a private network") } else { Ok(endpoint) }
+    if is_forbidden { Err(PRIVATE) } else { Ok(endpoint) }
 }
 
 #[cfg(test)]

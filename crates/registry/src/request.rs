@@ -297,6 +297,3 @@ impl Repository {
         Ok(response)
     }
 }
-
-/// The rule whose breach by a looked-up name is told of the realm instead of a redirect.
-pub(crate) const PRIVATE: &str = "it leads into a private network";

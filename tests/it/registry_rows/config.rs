@@ -125,6 +125,33 @@ fn r64_a_foreign_layer_is_asked_of_the_registry_alone() {
 }
 
 #[test]
+fn r64_the_setting_lets_a_foreign_layer_come_from_elsewhere_without_the_login() {
+    let elsewhere = Registry::new().image(TWO, two()).start();
+    let digest = elsewhere.layer_digest(1).unwrap();
+    let there = format!("http://{}/v2/t/two/blobs/{digest}", elsewhere.host());
+    let on = |name: &str, urls: &[&str]| {
+        let row = Row::of(name, foreign(urls));
+        row.site.write_home(".config/orlop/orlop.toml", b"[registry]\nforeign-layers = true\n");
+        row.login("me", "pw")
+    };
+    let row = on("on", &["file:///etc/passwd", "http://169.254.169.254/x", &there]);
+    row.registry.script(orlop_kit::ping(), [super::row::challenge(r#"Basic realm="x""#)]);
+    row.pull().count(&layer(1), 1).done();
+    let came = elsewhere.requests();
+    assert_eq!(came.len(), 1, "{}", elsewhere.log());
+    assert_eq!(came[0].header("authorization"), None);
+
+    elsewhere.forget();
+    elsewhere.script(layer(1), [super::row::challenge(r#"Basic realm="x""#)]);
+    let row = on("401", &[&there]);
+    row.pull().fails(kind::IMAGE_UNSUPPORTED);
+    assert_eq!(elsewhere.requests().len(), 1, "a refusal is final");
+
+    let row = on("nowhere", &["http://169.254.169.254/x", "file:///etc/passwd"]);
+    row.pull().fails(kind::IMAGE_UNSUPPORTED).count(&layer(1), 1);
+}
+
+#[test]
 fn r65_data_in_a_descriptor_is_checked_and_used() {
     let wrong = edited(|manifest| manifest["config"]["data"] = json!("e30="));
     let row = Row::of("other bytes", wrong);

@@ -93,7 +93,7 @@ fn r20_a_realm_is_not_more_private_than_the_registry_that_names_it() {
             let row = world(&format!("{host}, by redirect"));
             let moved = Answer::Redirect(302, realm);
             let row = row.tokens([moved]);
-            row.pull().fails(kind::REDIRECT_REFUSED).count(&token(), 1).requests(2);
+            row.pull().fails(kind::REALM_REFUSED).count(&token(), 1).requests(2);
         }
         assert_eq!((inner.connections(), inner.knocks()), (0, 0));
     });
