@@ -3,10 +3,12 @@
 //! One file a topic. A test says what is given, does one thing, and checks what is there then.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod credential_disks;
 mod credential_files;
 mod credential_helper;
 mod credential_helpers;
 mod credential_places;
+mod credential_secrets;
 mod daemon;
 mod daemon_ends;
 mod explain;

@@ -24,6 +24,9 @@ const FORWARDING: [&str; 3] = ["ORLOPENV_", "APPTAINERENV_", "SINGULARITYENV_"];
 /// Prefixes of variables that steer the program and do not pass.
 const STEERING: [&str; 3] = ["ORLOP_", "APPTAINER_", "SINGULARITY_"];
 
+/// Logins that the program itself reads: a payload gets them by `APPTAINERENV_` or `--env` alone.
+const LOGINS: [&str; 3] = ["DOCKER_USERNAME", "DOCKER_PASSWORD", "DOCKER_AUTH_CONFIG"];
+
 /// What passes with a clean environment.
 const CLEAN: [&str; 6] =
     ["TERM", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"];
@@ -190,6 +193,9 @@ fn passes(name: &OsStr, clean: bool) -> bool {
     let begins =
         |prefixes: &[&str]| prefixes.iter().any(|prefix| bytes.starts_with(prefix.as_bytes()));
     if begins(&STEERING) || begins(&FORWARDING) || bytes.is_empty() {
+        return false;
+    }
+    if LOGINS.iter().any(|login| bytes == login.as_bytes()) {
         return false;
     }
     if matches!(bytes, b"HOME" | b"PATH" | b"LD_LIBRARY_PATH") {

@@ -113,6 +113,18 @@ fn a_clean_environment_keeps_terminal_and_proxies() {
 }
 
 #[test]
+fn logins_that_the_program_reads_do_not_pass_unless_forwarded() {
+    let logins = LOGINS.map(|name| (name, "canary"));
+    for clean in [false, true] {
+        let mut wanted = wanted(&logins);
+        wanted.environment.clean = clean;
+        assert!(started(&wanted).values().all(|value| value != "canary"));
+    }
+    let forwarded = forwarded(&pairs(&[("APPTAINERENV_DOCKER_PASSWORD", "meant")]), &[], &[]);
+    assert_eq!(forwarded.variables, [("DOCKER_PASSWORD".to_owned(), "meant".into())]);
+}
+
+#[test]
 fn withheld_names_do_not_pass() {
     let mut wanted = wanted(&[("A", "1"), ("B", "2")]);
     wanted.environment.withheld = vec!["A".into()];
