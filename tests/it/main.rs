@@ -15,6 +15,7 @@ mod explain;
 mod explain_cases;
 mod inspect;
 mod login;
+mod login_proof;
 mod logout;
 mod many_logins;
 mod oras;

@@ -87,6 +87,18 @@ fn an_oras_reference_runs() {
 }
 
 #[test]
+fn logins_of_the_environment_do_not_reach_a_payload_unless_they_are_forwarded() {
+    let Some((_registry, site)) = with_sif(Image::tiny()) else { return };
+    let see = |name: &str| site.run(["exec", "a.sif", "/bin/probe", "env", name]);
+    for name in ["DOCKER_USERNAME", "DOCKER_PASSWORD", "DOCKER_AUTH_CONFIG"] {
+        let outcome = see(name).env(name, "{}").outcome();
+        assert!(!outcome.stdout.contains("{}"), "{}", outcome.report());
+        let run = see(name).env(&format!("APPTAINERENV_{name}"), "meant");
+        run.outcome().success().prints("meant\n");
+    }
+}
+
+#[test]
 fn the_environment_is_the_callers_and_the_images() {
     let Some((_registry, site)) = with_sif(Image::tiny()) else { return };
     let show = |run: orlop_kit::site::Run<'_>| run.outcome().success().stdout;

@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::Command;
 
 /// A program, the package that has it, and what is not tested without it.
-const WANTED: [(&str, &str, &str); 8] = [
+const WANTED: [(&str, &str, &str); 10] = [
     ("unsquashfs", "squashfs-tools", "squashfs images in the eyes of squashfs-tools"),
     ("skopeo", "skopeo", "what others read of our pushes"),
     ("umoci", "umoci", "the file tree of a pull beside umoci's"),
     ("docker-registry", "docker-registry", "a real registry"),
     ("htpasswd", "apache2-utils", "a real registry with passwords"),
+    ("podman", "podman", "podman with Orlop as its credential helper"),
+    ("docker-credential-pass", "golang-docker-credential-helpers", "a real credential helper"),
     ("busybox", "busybox-static", "images with a shell"),
     ("strace", "strace", "faults of system calls"),
     ("newuidmap", "uidmap", "subordinate users"),

@@ -24,7 +24,9 @@ pub use real::{RealRegistry, free_address};
 pub use registry::route::{
     any, blob, blobs, config, head, head_blobs, layer, manifest, ping, tags, token, upload,
 };
-pub use registry::{Answer, Auth, Blob, Gate, Piece, Registry, Request, Route, Step, Upload};
+pub use registry::{
+    Answer, Auth, Blob, Gate, Piece, Registry, Request, Route, Signer, Step, Upload,
+};
 pub use site::{Outcome, Programs, Site};
 pub use tls::{Flaw, Identity};
 pub use until::{Seen, until, until_true};

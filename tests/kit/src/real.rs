@@ -1,10 +1,10 @@
 //! Debian's `docker-registry` as a process of its own, on a free port.
 //!
-//! Anonymous, or with a password file and TLS by the kit's own authority. Bearer tokens are the
-//! scripted registry's ([`crate::registry::Auth::Bearer`]): this program wants tokens signed by a
-//! certificate. Also as a pull-through proxy of another registry. Not here: installing it
+//! Anonymous, with a password file and TLS by the kit's own authority, or with tokens that a
+//! scripted registry signs ([`Registry::signs`]). Also as a pull-through proxy of another registry. Not here: installing it
 //! (`xtask`).
 
+use crate::registry::{Registry, Signer};
 use crate::tls::Identity;
 use crate::tools;
 use crate::until::until;
@@ -46,9 +46,20 @@ struct Kind<'a> {
 enum Access<'a> {
     Everybody,
     Password { user: &'a str, secret: &'a str },
+    Tokens { from: &'a str, signer: &'a Signer },
 }
 
 impl RealRegistry {
+    /// One over plain HTTP for who has a token of this registry's, whose tokens this signer signs;
+    /// `None`, said in one line, where the program is missing.
+    #[must_use]
+    pub fn with_tokens(tokens: &Registry, signer: &Signer) -> Option<Self> {
+        let [program] = tools::all(["docker-registry"])?;
+        let from = tokens.host();
+        let access = Access::Tokens { from: &from, signer };
+        Some(Self::start(&program, Kind { access, upstream: None }, None))
+    }
+
     /// One for everybody over plain HTTP; `None`, said in one line, where the program is missing.
     #[must_use]
     pub fn anonymous() -> Option<Self> {
@@ -236,6 +247,13 @@ fn settings(
     }
     if let Some(upstream) = kind.upstream {
         text.push_str(&format!("proxy: {{remoteurl: \"http://{upstream}\"}}\n"));
+    }
+    if let Access::Tokens { from, signer } = kind.access {
+        std::fs::write(directory.join("tokens.pem"), signer.certificate_pem()).expect("it is new");
+        text.push_str(&format!(
+            "auth: {{token: {{realm: \"http://{from}/token\", service: kit, issuer: kit, \
+             rootcertbundle: {at}/tokens.pem}}}}\n"
+        ));
     }
     if let Access::Password { user, secret } = kind.access {
         let line = tools::output(Command::new("htpasswd").args(["-Bbn", "-C", "4", user, secret]));

@@ -5,6 +5,7 @@
 
 use super::answer::Reply;
 use super::route::Asked;
+use super::signer::Signer;
 use super::wire::Incoming;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -36,7 +37,11 @@ pub enum Auth {
 
 /// Tokens given out so far.
 #[derive(Debug, Default)]
-pub(crate) struct Tokens(BTreeMap<String, Grant>);
+pub(crate) struct Tokens {
+    given: BTreeMap<String, Grant>,
+    /// Signs them, where another registry is to believe them.
+    pub(crate) signer: Option<Signer>,
+}
 
 #[derive(Clone, Debug)]
 struct Grant {
@@ -66,7 +71,7 @@ impl Auth {
                     let (kind, token) = value.split_once(' ')?;
                     kind.eq_ignore_ascii_case("bearer").then_some(token)
                 });
-                let grant = bearer.and_then(|token| tokens.0.get(token));
+                let grant = bearer.and_then(|token| tokens.given.get(token));
                 let covered = grant.is_some_and(|grant| {
                     !grant.refresh
                         && scope.as_ref().is_none_or(|scope| covers(&grant.scopes, scope))
@@ -93,7 +98,8 @@ impl Auth {
         let known = match (&given, form.refresh_token()) {
             (Some((u, s)), _) if u == user && s == secret => Some(user.clone()),
             (Some(_), _) => return refusal(r#"Basic realm="kit tokens""#.to_owned()),
-            (None, Some(refresh)) => match tokens.0.get(&refresh).filter(|grant| grant.refresh) {
+            (None, Some(refresh)) => match tokens.given.get(&refresh).filter(|grant| grant.refresh)
+            {
                 Some(grant) => grant.user.clone(),
                 None => return refusal(r#"Basic realm="kit tokens""#.to_owned()),
             },
@@ -118,8 +124,12 @@ impl Auth {
 impl Tokens {
     fn issue(&mut self, user: Option<String>, scopes: Vec<String>, refresh: bool) -> String {
         let kind = if refresh { "refresh" } else { "token" };
-        let token = format!("kit-{kind}-{:08}", self.0.len() + 1);
-        self.0.insert(token.clone(), Grant { user, scopes, refresh });
+        let number = self.given.len() + 1;
+        let token = match &self.signer {
+            Some(signer) if !refresh => signer.token(user.as_deref(), &scopes, number),
+            _ => format!("kit-{kind}-{number:08}"),
+        };
+        self.given.insert(token.clone(), Grant { user, scopes, refresh });
         token
     }
 }

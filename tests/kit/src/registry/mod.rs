@@ -11,6 +11,7 @@ mod gate;
 mod http2;
 pub mod route;
 mod serve;
+mod signer;
 mod wire;
 
 pub use answer::{Answer, Blob, Piece};
@@ -18,6 +19,7 @@ pub use auth::Auth;
 pub use gate::Gate;
 pub use http2::Step;
 pub use route::{Route, Upload};
+pub use signer::Signer;
 
 use crate::digest::Digest;
 use crate::image::Built;
@@ -177,6 +179,13 @@ impl Registry {
     #[must_use]
     pub fn auth(self, auth: Auth) -> Self {
         self.shared.inside().auth = auth;
+        self
+    }
+
+    /// Signs the tokens it gives, for another registry that believes them.
+    #[must_use]
+    pub fn signs(self, signer: &Signer) -> Self {
+        self.shared.inside().tokens.signer = Some(signer.clone());
         self
     }
 
