@@ -54,7 +54,7 @@ impl Watched {
     fn start(path: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let reader = std::thread::spawn(move || {
+        let reader = std::thread::Builder::new().spawn(move || {
             let (mut last, mut versions) = (Vec::new(), 0);
             while !stopped.load(Ordering::SeqCst) {
                 if let Ok(bytes) = std::fs::read(&path)
@@ -70,7 +70,7 @@ impl Watched {
             }
             versions
         });
-        Self { stop, reader }
+        Self { stop, reader: reader.expect("threads can be started") }
     }
 
     /// How many versions there were; each parsed.
