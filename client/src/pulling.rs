@@ -9,9 +9,12 @@ use std::fs::File;
 use std::io;
 
 use orlop_image::{Recipe, assemble};
+use orlop_proto::v1::cache_client::CacheClient;
 use orlop_proto::v1::images_client::ImagesClient;
 use orlop_proto::v1::pull_done::Image;
-use orlop_proto::v1::{Kind, PullDone, PullEvent, PullRequest, RecipeImage, SifImage, pull_event};
+use orlop_proto::v1::{
+    HealRequest, Kind, PullDone, PullEvent, PullRequest, RecipeImage, SifImage, pull_event,
+};
 use orlop_sif::Sif;
 use orlop_squashfs::Window;
 
@@ -29,7 +32,7 @@ pub(crate) enum Pulled {
     /// A converted image.
     Recipe { recipe: Box<Recipe>, key: String, segments: Vec<File>, lease: File, cached: bool },
     /// A SIF as it was pushed.
-    Sif { file: File, size: u64 },
+    Sif { file: File, size: u64, digest: String },
 }
 
 /// Brings an image into the cache and opens it.
@@ -45,6 +48,10 @@ pub(crate) fn pull(request: &PullRequest, context: &mut Context) -> Result<Pulle
             Err(failure) => return Err(context.lost(failure)),
             Ok(Ok(pulled)) => return Ok(pulled),
             Ok(Err(Opening::Gone(_))) if tries < TRIES => {}
+            Ok(Err(Opening::Damaged(key, failure))) if tries < TRIES => {
+                heal_key(key, &failure, context)?;
+            }
+            Ok(Err(Opening::Damaged(_, failure))) => return Err(*failure),
             Ok(Err(Opening::Gone(failure) | Opening::Failed(failure))) => return Err(failure),
         }
         tries += 1;
@@ -77,8 +84,38 @@ fn ask(request: &PullRequest, context: &mut Context) -> Result<Result<Pulled, Op
 enum Opening {
     /// It was collected in between.
     Gone(Failure),
+    /// It is not what it must be; under this key.
+    Damaged(String, Box<Failure>),
     /// Another reason.
     Failed(Failure),
+}
+
+/// Has the daemon look at an image that was found to be damaged, so that the next pull makes it anew.
+///
+/// # Errors
+/// What the daemon says; the damage itself when it finds none.
+pub(crate) fn heal(
+    pulled: &Pulled,
+    failure: &Failure,
+    context: &mut Context,
+) -> Result<(), Failure> {
+    let key = match pulled {
+        Pulled::Recipe { key, .. } => key.clone(),
+        Pulled::Sif { digest, .. } => digest.clone(),
+    };
+    heal_key(key, failure, context)
+}
+
+fn heal_key(key: String, failure: &Failure, context: &mut Context) -> Result<(), Failure> {
+    let request = HealRequest { context: Some(context.sent()), key };
+    let (reply, _) = context.call(async |channel| {
+        Ok(CacheClient::new(channel).heal(request.clone()).await?.into_inner())
+    })?;
+    if reply.damaged.is_empty() {
+        return Err(failure.clone());
+    }
+    context.output.verbose("Part of the image in the cache was damaged: it is made anew");
+    Ok(())
 }
 
 fn open(done: PullDone) -> Result<Pulled, Opening> {
@@ -87,7 +124,7 @@ fn open(done: PullDone) -> Result<Pulled, Opening> {
         Some(Image::Sif(SifImage { path, size, digest })) => {
             let file = lease(&path)?;
             check_sif(&file, &digest).map_err(Opening::Failed)?;
-            Ok(Pulled::Sif { file, size })
+            Ok(Pulled::Sif { file, size, digest })
         }
         None => Err(Opening::Failed(Failure::new(Kind::Internal, "the daemon named no image"))),
     }
@@ -108,7 +145,8 @@ fn open_recipe(image: RecipeImage, cached: bool) -> Result<Pulled, Opening> {
     let lease_of_recipe = lease(&image.path)?;
     let segments = image.segments.iter().map(|path| lease(path)).collect::<Result<_, _>>()?;
     let damaged = |cause: &(dyn std::error::Error + 'static)| {
-        Opening::Failed(Failure::caused(Kind::CacheDamaged, cause))
+        let failure = Failure::caused(Kind::CacheDamaged, cause);
+        Opening::Damaged(image.key.clone(), Box::new(failure))
     };
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut &lease_of_recipe, &mut bytes).map_err(|cause| damaged(&cause))?;

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::failure::Failure;
 use crate::tasks::Tasks;
+use crate::verbs::lookup::Given;
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -59,6 +60,24 @@ impl Caller {
     /// Text that follows this request through the log.
     pub(crate) fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// Names this caller's surroundings and credentials as they are now: two requests with the same
+    /// name get the same answers. Blocks.
+    pub(crate) fn identity(&self, access: &v1::Access) -> Vec<Vec<u8>> {
+        use std::os::unix::ffi::OsStrExt as _;
+        use std::os::unix::fs::MetadataExt as _;
+        let mut parts = vec![orlop_proto::bytes_of(access)];
+        for (name, value) in self.environment.iter() {
+            parts.extend([name.as_bytes().to_vec(), value.as_bytes().to_vec()]);
+        }
+        for file in self.paths.credential_files().read {
+            let found = std::fs::metadata(&file.path);
+            let look =
+                found.map(|f| format!("{} {} {} {}", f.ino(), f.len(), f.mtime(), f.mtime_nsec()));
+            parts.push(look.unwrap_or_default().into_bytes());
+        }
+        parts
     }
 
     /// Environment for credential helpers.
@@ -136,6 +155,8 @@ pub(crate) struct Asking {
     pub(crate) credentials: Arc<Sources>,
     /// Who runs helpers, which block.
     pub(crate) tasks: Tasks,
+    /// Takes note of what was given.
+    pub(crate) given: Arc<Given>,
     /// Gets what the user may want to read. Nobody need listen.
     pub(crate) notices: mpsc::UnboundedSender<Told>,
 }
@@ -166,6 +187,7 @@ impl orlop_registry::Caller for Asking {
         let credentials = Arc::clone(&self.credentials);
         let (host, path) = (host.as_str().to_owned(), path.to_owned());
         let asked = host.clone();
+        let place = format!("{host}/{path}");
         Box::pin(async move {
             let find = move |_: &_| {
                 let mut warnings = Vec::new();
@@ -182,6 +204,9 @@ impl orlop_registry::Caller for Asking {
             for warning in warnings {
                 // A caller that has left does not listen any more.
                 drop(self.notices.send(warning.into()));
+            }
+            if let Ok(known) = &found {
+                self.given.note(place, known.as_ref().map(|known| known.credential.clone()));
             }
             if let Ok(Some(known)) = &found {
                 let text = format!("Login for {asked}: {}", known.origin);

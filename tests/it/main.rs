@@ -3,6 +3,7 @@
 //! One file a topic. A test says what is given, does one thing, and checks what is there then.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod cache;
 mod credential_disks;
 mod credential_files;
 mod credential_helper;
@@ -18,6 +19,7 @@ mod login;
 mod login_proof;
 mod logout;
 mod many_logins;
+mod offline;
 mod oras;
 mod others;
 mod pull;

@@ -7,6 +7,7 @@ mod daemon;
 pub(crate) mod exec;
 mod help;
 mod inspect;
+mod metrics;
 pub(crate) mod pull;
 mod push;
 mod registry;
@@ -53,9 +54,13 @@ pub(crate) const ALL: &[Command] = &[
     registry::list::COMMAND,
     registry::explain::COMMAND,
     cache::list::COMMAND,
+    cache::usage::COMMAND,
     cache::clean::COMMAND,
     cache::verify::COMMAND,
+    cache::pin::PIN,
+    cache::pin::UNPIN,
     status::COMMAND,
+    metrics::COMMAND,
     daemon::STOP,
     version::COMMAND,
     help::COMMAND,

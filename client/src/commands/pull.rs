@@ -31,6 +31,7 @@ const FLAGS: &[Flag] = &[
     Flag::text("dir", "PATH", "put the output file into this directory")
         .keys(&["PULLDIR", "PULLFOLDER"]),
     Flag::switch("disable-cache", "use no cache and leave nothing in it").keys(&["DISABLE_CACHE"]),
+    OFFLINE,
     access::LOGIN,
     Flag::switch("no-cleanup", "").keys(&["NO_CLEANUP"]).hidden().no_effect(),
     Flag::switch("reproducible", "").keys(&["REPRODUCIBLE"]).hidden().no_effect(),
@@ -45,6 +46,10 @@ const FLAGS: &[Flag] = &[
         .refused("there is no library service any more; use docker:// or oras://"),
     Flag::switch("sandbox", "").keys(&["SANDBOX"]).hidden().refused("pull a SIF and run that"),
 ];
+
+/// Flag of the commands that can do with what the cache holds.
+pub(crate) const OFFLINE: Flag =
+    Flag::switch("offline", "ask no registry: use what the cache holds").keys(&["OFFLINE"]);
 
 pub(crate) const COMMAND: Command = Command {
     spec: &Spec {
@@ -96,7 +101,14 @@ fn pull(
     if pulled.is_new() {
         context.output.info("Creating SIF file...");
     }
-    pulled.write(destination, context)
+    match pulled.write(destination, context) {
+        // Found as it was read: it is made anew, once.
+        Err(failure) if failure.kind() == Kind::CacheDamaged => {
+            pulling::heal(&pulled, &failure, context)?;
+            pulling::pull(&request, context)?.write(destination, context)
+        }
+        outcome => outcome,
+    }
 }
 
 /// Reads the reference of a pull.
@@ -147,6 +159,7 @@ pub(crate) fn request(
         uri: uri.to_owned(),
         platform_explicit: platform.is_some(),
         platform,
+        offline: options.is_on("offline"),
     })
 }
 

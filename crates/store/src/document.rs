@@ -1,7 +1,7 @@
 //! Documents and whole blobs: manifests, configs and SIF files, named by their digest.
 //!
 //! A document is small and hashed at each reading. A SIF is compared with its size at each opening
-//! and hashed in the background after its first ([`Store::is_first_use`]).
+//! and hashed by whoever uses it first ([`Store::verify_entry`]).
 
 use orlop_config::limits;
 use orlop_oci::Digest;
@@ -46,7 +46,7 @@ impl Store {
     }
 
     /// Opens a blob of `bytes` bytes; `None` when it is not there, or has another size and has been
-    /// moved aside. Its content is not read: see [`Store::verify_blob`].
+    /// moved aside. Its content is not read: see [`Store::verify_entry`].
     ///
     /// # Errors
     /// [`Error::Disk`].

@@ -78,6 +78,7 @@ impl From<orlop_store::Error> for Failure {
             E::Format { .. } => Kind::CacheDamaged,
             E::DiskFull { .. } => Kind::DiskFull,
             E::NotTheBytes { .. } => Kind::SourceLied,
+            E::Stopped => Kind::Cancelled,
             E::Busy { .. } | E::Disk { .. } => Kind::FileFailed,
         };
         Self::new(kind, &error)

@@ -65,6 +65,12 @@ impl Failure {
         self
     }
 
+    /// Adds a fact that helps, which the client cannot know.
+    pub(crate) fn with_hint(mut self, hint: &str) -> Self {
+        self.0.hints.push(hint.to_owned());
+        self
+    }
+
     /// The kind.
     pub(crate) fn kind(&self) -> Kind {
         self.0.kind()

@@ -46,6 +46,25 @@ impl<T> Stream for Events<T> {
     }
 }
 
+/// Counts a pull as failed unless it was settled.
+struct Failing {
+    daemon: Daemon,
+    is_settled: bool,
+}
+
+impl Failing {
+    /// It did not fail.
+    fn settle(&mut self) {
+        self.is_settled = true;
+    }
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        self.daemon.counts.pulls_failed.add((!self.is_settled).into());
+    }
+}
+
 /// True when a pull brought something into the cache.
 fn is_new(event: &PullEvent) -> bool {
     matches!(&event.event, Some(pull_event::Event::Done(done)) if !done.cached)
@@ -63,7 +82,8 @@ fn reference(uri: &str) -> Result<(Reference, bool), Failure> {
     }
 }
 
-fn platform(sent: Option<v1::Platform>, reference: &Reference) -> Platform {
+/// The platform that a caller wants.
+pub(super) fn platform(sent: Option<v1::Platform>, reference: &Reference) -> Platform {
     match sent {
         Some(sent) => Platform::new(
             &sent.os,
@@ -125,14 +145,18 @@ impl Service for Images {
             platform: platform(request.platform, &reference),
             platform_explicit: request.platform_explicit,
             access: request.access.unwrap_or_default(),
+            offline: request.offline,
             reference,
             is_oras,
         };
         let (sender, receiver) = mpsc::channel(EVENTS);
         let (facts, mut told) = mpsc::channel(EVENTS);
         let daemon = self.0.clone();
+        let failed = Failing { daemon: self.0.clone(), is_settled: false };
+        self.0.counts.pulls.add(1);
         let work = self.0.tasks.spawn("pull", async move {
             let _call = call;
+            let mut failed = failed;
             tracing::debug!(request = caller.request_id(), reference = %wanted.reference, "pull");
             let pulled = async {
                 let done = Box::pin(pull::pull(&daemon, &caller, wanted, &facts)).await;
@@ -146,7 +170,9 @@ impl Service for Images {
             };
             let (done, ()) = tokio::join!(pulled, pass);
             let (last, leases) = match done {
-                Ok(pull::Pulled { done, leases }) => {
+                Ok(pull::Pulled { done, leases, .. }) => {
+                    daemon.counts.pulls_cached.add(done.cached.into());
+                    failed.settle();
                     (Ok(PullEvent { event: Some(pull_event::Event::Done(done)) }), leases)
                 }
                 Err(failure) => {
