@@ -35,14 +35,27 @@ pub(crate) enum Pulled {
     Sif { file: File, size: u64, digest: String },
 }
 
+/// In whose words the steps of a pull are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// Those of `pull`, `run` and the like.
+    Pull,
+    /// Those of `build`, which tells of its steps itself.
+    Build,
+}
+
 /// Brings an image into the cache and opens it.
 ///
 /// # Errors
 /// What the daemon says; CANCELLED.
-pub(crate) fn pull(request: &PullRequest, context: &mut Context) -> Result<Pulled, Failure> {
+pub(crate) fn pull(
+    request: &PullRequest,
+    telling: Telling,
+    context: &mut Context,
+) -> Result<Pulled, Failure> {
     let mut tries = 1;
     loop {
-        match ask(request, context) {
+        match ask(request, telling, context) {
             // The daemon died under this pull: another goes on where it stopped.
             Err(failure) if failure.is_lost_daemon() && tries < TRIES => context.hang_up(),
             Err(failure) => return Err(context.lost(failure)),
@@ -58,16 +71,23 @@ pub(crate) fn pull(request: &PullRequest, context: &mut Context) -> Result<Pulle
     }
 }
 
-fn ask(request: &PullRequest, context: &mut Context) -> Result<Result<Pulled, Opening>, Failure> {
+fn ask(
+    request: &PullRequest,
+    telling: Telling,
+    context: &mut Context,
+) -> Result<Result<Pulled, Opening>, Failure> {
     context.daemon()?;
-    let mut progress = Progress::new(&context.output, &request.uri);
+    let mut progress = Progress::new(&context.output, &request.uri, telling);
+    let is_url = request.uri.starts_with("http");
     let (daemon, output) = context.daemon_and_output()?;
     let done = daemon.run(async |channel| {
         let mut events = ImagesClient::new(channel).pull(request.clone()).await?.into_inner();
         while let Some(PullEvent { event }) = events.message().await? {
             match event {
                 // The daemon keeps its leases until the call ends: the files are opened before.
-                Some(pull_event::Event::Done(done)) => return Ok((done.cached, open(done))),
+                Some(pull_event::Event::Done(done)) => {
+                    return Ok((done.cached, open(done, is_url)));
+                }
                 Some(event) => progress.show(&event, output),
                 None => {}
             }
@@ -118,12 +138,15 @@ fn heal_key(key: String, failure: &Failure, context: &mut Context) -> Result<(),
     Ok(())
 }
 
-fn open(done: PullDone) -> Result<Pulled, Opening> {
+fn open(done: PullDone, is_url: bool) -> Result<Pulled, Opening> {
     match done.image {
         Some(Image::Recipe(image)) => open_recipe(image, done.cached),
         Some(Image::Sif(SifImage { path, size, digest })) => {
             let file = lease(&path)?;
-            check_sif(&file, &digest).map_err(Opening::Failed)?;
+            // Of a URL the daemon has checked what it is: an image of old may have one, too.
+            if !is_url {
+                check_sif(&file, &digest).map_err(Opening::Failed)?;
+            }
             Ok(Pulled::Sif { file, size, digest })
         }
         None => Err(Opening::Failed(Failure::new(Kind::Internal, "the daemon named no image"))),

@@ -17,9 +17,10 @@ use orlop_credentials::programs::Surroundings as HelperSurroundings;
 use orlop_credentials::{Credential, Secret};
 use orlop_oci::Host;
 use orlop_proto::v1::{self, Kind};
-use orlop_registry::{Notice, Surroundings};
+use orlop_registry::{Limits, Notice, Surroundings};
 use tokio::sync::mpsc;
 
+use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::tasks::Tasks;
 use crate::verbs::lookup::Given;
@@ -97,6 +98,16 @@ impl Caller {
     /// SETTINGS_INVALID with file and line, or with the variable.
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
         Ok(Settings::load(&self.paths)?)
+    }
+
+    /// This caller's limits on what registries and servers may do.
+    ///
+    /// # Errors
+    /// SETTINGS_INVALID.
+    pub(crate) async fn limits(&self, daemon: &Daemon) -> Result<Limits, Failure> {
+        let asking = self.clone();
+        let settings = daemon.blocking("settings", move || asking.settings()).await?;
+        Ok(Limits::from(&settings.limits))
     }
 
     /// The default credential files as they are now, first the one that counts first. Blocks.

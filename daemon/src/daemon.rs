@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use orlop_image::Workers;
+use orlop_oci::Digest;
 use orlop_proto::v1::{Kind, VerifyReply};
 use orlop_registry::{Fetched, Pool};
 use orlop_store::{Leased, Store};
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) documents: Flights<Fetched>,
     /// SIF blobs that are being fetched.
     pub(crate) blobs: Flights<Arc<Leased>>,
+    /// Files at URLs that are being fetched.
+    pub(crate) web: Flights<Arc<(Digest, Leased)>>,
     /// Which repositories have which files.
     pub(crate) whereabouts: Whereabouts,
     /// Registries that are being asked for a digest.

@@ -147,6 +147,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         tags: Flights::new(tasks.clone()),
         checks: Flights::new(tasks.clone()),
         verifications: Flights::new(tasks.clone()),
+        web: Flights::new(tasks.clone()),
         tasks,
         activated: matches!(door, Door::Activated(_)),
     };

@@ -3,6 +3,7 @@
 //! One file a topic. A test says what is given, does one thing, and checks what is there then.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod build;
 mod cache;
 mod credential_disks;
 mod credential_files;
@@ -15,6 +16,7 @@ mod daemon_ends;
 mod explain;
 mod explain_cases;
 mod inspect;
+mod local_sources;
 mod login;
 mod login_proof;
 mod logout;
@@ -30,5 +32,6 @@ mod registry_rows;
 mod rules;
 mod run;
 mod tags;
+mod web_sources;
 mod words_outside;
 mod world;

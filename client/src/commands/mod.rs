@@ -2,6 +2,7 @@
 //!
 //! Not here: flags as tables ([`crate::flags`]); what a command does beyond that: the crates.
 
+mod build;
 mod cache;
 mod daemon;
 pub(crate) mod exec;
@@ -49,6 +50,7 @@ pub(crate) const ALL: &[Command] = &[
     tags::COMMAND,
     resolve::COMMAND,
     inspect::COMMAND,
+    build::COMMAND,
     registry::login::COMMAND,
     registry::logout::COMMAND,
     registry::list::COMMAND,

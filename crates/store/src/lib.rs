@@ -50,6 +50,7 @@ mod verify;
 
 pub use claim::{Claim, Claimed, Seen, Watch};
 pub use collect::{Filter, Report};
+pub use document::BlobDraft;
 pub use entry::{Entry, Info, Kind};
 pub use error::Error;
 pub use key::{Key, KeyError};

@@ -98,6 +98,13 @@ impl Store {
         self.0.layout.root()
     }
 
+    /// The directory for files without a name, such as an archive while it is unpacked: it is on
+    /// the cache's file system.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.0.layout.tmp()
+    }
+
     /// The file or directory of an entry, whether it is there or not.
     #[must_use]
     pub fn path(&self, entry: &Entry) -> PathBuf {

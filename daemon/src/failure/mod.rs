@@ -71,6 +71,12 @@ impl Failure {
         self
     }
 
+    /// Adds a cause.
+    pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
+        self.0.causes.push(cut(cause.into(), MESSAGE_BYTES));
+        self
+    }
+
     /// The kind.
     pub(crate) fn kind(&self) -> Kind {
         self.0.kind()

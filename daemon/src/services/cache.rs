@@ -113,7 +113,7 @@ impl Service for Cache {
         let caller = Caller::of(context)?;
         let wanted = Wanted {
             platform_explicit: sent.is_some(),
-            platform: platform(sent, &reference),
+            platform: platform(sent, Some(&reference)),
             access: Access::default(),
             offline: true,
             reference,

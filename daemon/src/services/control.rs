@@ -71,6 +71,7 @@ pub(crate) async fn status(daemon: &Daemon, calls: usize) -> Result<StatusReply,
     let sizes = move || Ok((store.usage()?.bytes(), store.cap()?, store.space()?.free));
     let (cache_bytes, cache_cap_bytes, free_bytes) = daemon.blocking("usage", sizes).await?;
     let flights = daemon.layers.list().into_iter().chain(daemon.blobs.list());
+    let flights = flights.chain(daemon.web.list());
     let flights = flights.chain(daemon.verifications.list());
     let problem = daemon.refused.as_ref().map(|refused| refused.failure.to_string());
     Ok(StatusReply {

@@ -19,7 +19,7 @@ use super::spool::{self, Shared};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::flights::Facts;
-use crate::tasks::Tasks;
+use crate::tasks::{Stop, Tasks};
 
 /// How often a blob whose bytes were wrong is fetched: the sources count their own, two each; this
 /// ends what no source is to blame for.
@@ -47,6 +47,18 @@ pub(crate) struct Layer {
     pub(crate) options: Options,
     /// When another node's claim on it is dead.
     pub(crate) times: claims::Times,
+}
+
+impl Layer {
+    /// What the converter has to know.
+    pub(super) fn source(&self) -> LayerSource {
+        LayerSource {
+            digest: self.descriptor.digest.clone(),
+            size: self.descriptor.size,
+            compression: self.descriptor.media_type.layer_compression(),
+            diff_id: self.diff_id.clone(),
+        }
+    }
 }
 
 /// Fetches and converts a layer and publishes its segment.
@@ -133,31 +145,13 @@ async fn try_segment(
     let position = Position::unhashed(position.offset());
     let joined = spool::join(sources, &descriptor, position, partial).map_err(Failure::from)?;
     let (feed, mut reader) = joined;
-    let source = LayerSource {
-        digest: descriptor.digest.clone(),
-        size: descriptor.size,
-        compression: descriptor.media_type.layer_compression(),
-        diff_id: layer.diff_id.clone(),
-    };
-    let (store, workers) = (daemon.store.clone(), daemon.workers.clone());
-    let (key, options, noted) = (layer.key.clone(), layer.options, daemon.clone());
+    let source = layer.source();
+    let (shared, own) = (daemon.clone(), layer.clone());
     let convert = daemon.tasks.blocking("convert", move |stop| {
-        let mut draft = store.draft_segment(&key)?;
-        let made = orlop_image::convert(
-            &source,
-            &mut reader,
-            draft.data(),
-            &options,
-            &workers,
-            stop.flag(),
-        );
+        let made = make(&shared, &own, &source, &mut reader, stop);
         // The feed must not wait for a reader that has ended.
         drop(reader);
-        let full = |error| disk_full(error, store.root(), source.size);
-        let Conversion { index, warnings } = made.map_err(full)?;
-        let segment = draft.publish(&index.to_bytes())?;
-        noted.checked.note(&store, &Entry::Segment(key));
-        Ok::<_, Error>(Converted { segment, warnings })
+        made
     });
     let (fed, made) = tokio::join!(feed.run(facts, &daemon.counts.fetched_bytes), convert);
     // What the source did explains what the converter saw of it.
@@ -180,6 +174,25 @@ async fn try_segment(
     })
 }
 
+/// Converts what `reader` gives and publishes it. Blocks.
+pub(super) fn make(
+    daemon: &Daemon,
+    layer: &Layer,
+    source: &LayerSource,
+    reader: &mut dyn io::Read,
+    stop: &Stop,
+) -> Result<Converted, Error> {
+    let store = &daemon.store;
+    let mut draft = store.draft_segment(&layer.key)?;
+    let (options, workers) = (&layer.options, &daemon.workers);
+    let made = orlop_image::convert(source, reader, draft.data(), options, workers, stop.flag());
+    let full = |error| disk_full(error, store.root(), source.size);
+    let Conversion { index, warnings } = made.map_err(full)?;
+    let segment = draft.publish(&index.to_bytes())?;
+    daemon.checked.note(store, &Entry::Segment(layer.key.clone()));
+    Ok(Converted { segment, warnings })
+}
+
 /// Names the directory and the bytes where the disk was full.
 fn disk_full(error: orlop_image::Error, root: &Path, bytes: u64) -> Error {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
@@ -195,8 +208,10 @@ fn disk_full(error: orlop_image::Error, root: &Path, bytes: u64) -> Error {
 }
 
 /// What the blocking part can meet.
-enum Error {
+pub(super) enum Error {
+    /// The layer, or writing it.
     Image(orlop_image::Error),
+    /// The cache.
     Store(orlop_store::Error),
 }
 

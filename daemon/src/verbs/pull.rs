@@ -20,6 +20,7 @@ use super::checks;
 use super::claims;
 use super::convert::{self, Converted, Layer};
 use super::documents::{self, Chosen};
+use super::local;
 use super::lookup::{self, Given};
 use crate::caller::{Asking, Caller, Told};
 use crate::daemon::Daemon;
@@ -300,8 +301,9 @@ async fn bring(
     }
     let (platform, is_explicit) = (wanted.platform.clone(), wanted.platform_explicit);
     let platform = settle_platform(&chosen, &config, platform, is_explicit)?;
-    let image = Image::new(&settings, &wanted.reference, chosen, config, platform)?;
-    pull_image(daemon, sources, image, events).await
+    let named = Named { scheme: "docker", name: name_of(&wanted.reference) };
+    let image = Image::new(&settings, named, chosen, config, platform)?;
+    pull_image(daemon, &Origin::Registry(sources.cloned()), image, events).await
 }
 
 /// The entries of an image that is in the cache: itself and all that it is made of.
@@ -333,17 +335,26 @@ pub(crate) async fn entries(
     Ok(Some(entries))
 }
 
-async fn warn(events: &Events, text: String) {
+/// What the SIF says it was made of: the reference as named, without a digest.
+fn name_of(reference: &Reference) -> String {
+    match reference.tag() {
+        Some(tag) => format!("{}:{tag}", reference.repository()),
+        None if reference.digest().is_some() => reference.repository(),
+        None => format!("{}:latest", reference.repository()),
+    }
+}
+
+pub(super) async fn warn(events: &Events, text: String) {
     tell(events, pull_event::Event::Warning(v1::Warning { text, is_detail: false })).await;
 }
 
 /// A caller that does not listen any more is noticed where its pull is dropped.
-async fn tell(events: &Events, event: pull_event::Event) {
+pub(super) async fn tell(events: &Events, event: pull_event::Event) {
     drop(events.send(event).await);
 }
 
 /// What can be said of a manifest before anything that it names is asked for.
-fn check_image(chosen: &Chosen, limits: &Limits) -> Result<(), Failure> {
+pub(super) fn check_image(chosen: &Chosen, limits: &Limits) -> Result<(), Failure> {
     if chosen.manifest.layers.len() as u64 > limits.layers {
         return Err(documents::over_limit(&chosen.digest, "layers", limits.layers));
     }
@@ -351,14 +362,14 @@ fn check_image(chosen: &Chosen, limits: &Limits) -> Result<(), Failure> {
 }
 
 /// Labels of indexes are wrong at times: the config counts, and the user hears of it.
-fn disagreement(chosen: &Chosen, config: &ImageConfig) -> Option<String> {
+pub(super) fn disagreement(chosen: &Chosen, config: &ImageConfig) -> Option<String> {
     let (offered, found) = (chosen.offered.as_ref()?, config.platform()?);
     let is_same = offered.os == found.os && offered.architecture == found.architecture;
     (!is_same).then(|| format!("the index offers {offered} and the image says {found}"))
 }
 
 /// An image without an index is taken whatever it says, unless the user named a platform.
-fn settle_platform(
+pub(super) fn settle_platform(
     chosen: &Chosen,
     config: &ImageConfig,
     wanted: Platform,
@@ -373,32 +384,55 @@ fn settle_platform(
     Ok(found)
 }
 
+/// Where the layers of an image come from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// Registries; none where all has to be in the cache.
+    Registry(Option<Sources>),
+    /// A file or directory of the caller's.
+    Local(Arc<orlop_archive::Chosen>),
+}
+
+/// What a SIF says it was made of.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    /// How it was named: `docker`, `oci`, ...
+    pub(super) scheme: &'static str,
+    /// As what.
+    pub(super) name: String,
+}
+
+impl Named {
+    /// What the recipe is found by. Names of different schemes are different names.
+    fn key(&self) -> String {
+        match self.scheme {
+            "docker" => self.name.clone(),
+            scheme => format!("{scheme}:{}", self.name),
+        }
+    }
+}
+
 /// An image that is to be put together.
-struct Image {
+pub(super) struct Image {
     chosen: Chosen,
     config: ImageConfig,
     platform: Platform,
-    name: String,
+    named: Named,
     options: Options,
     key: Key,
     layers: Vec<Layer>,
 }
 
 impl Image {
-    fn new(
+    pub(super) fn new(
         settings: &Settings,
-        reference: &Reference,
+        named: Named,
         chosen: Chosen,
         config: ImageConfig,
         platform: Platform,
     ) -> Result<Self, Failure> {
         let options = options(settings);
-        let name = match reference.tag() {
-            Some(tag) => format!("{}:{tag}", reference.repository()),
-            None if reference.digest().is_some() => reference.repository(),
-            None => format!("{}:latest", reference.repository()),
-        };
-        let key = recipe_key(&chosen.digest, &platform, &name, &options);
+        let key = recipe_key(&chosen.digest, &platform, &named.key(), &options);
         let layers = chosen.manifest.layers.iter().zip(&config.diff_ids);
         let layers = layers
             .map(|(descriptor, diff_id)| {
@@ -413,7 +447,7 @@ impl Image {
                 })
             })
             .collect::<Result<_, Failure>>()?;
-        Ok(Self { key: store_key(key.as_str())?, chosen, config, platform, name, options, layers })
+        Ok(Self { key: store_key(key.as_str())?, chosen, config, platform, named, options, layers })
     }
 }
 
@@ -451,13 +485,13 @@ fn store_key(text: &str) -> Result<Key, Failure> {
     text.parse().map_err(|error: orlop_store::KeyError| Failure::new(Kind::Internal, &error))
 }
 
-async fn pull_image(
+pub(super) async fn pull_image(
     daemon: &Daemon,
-    sources: Option<&Sources>,
+    origin: &Origin,
     image: Image,
     events: &Events,
 ) -> Result<Pulled, Failure> {
-    let outcome = try_pull_image(daemon, sources, &image, events).await;
+    let outcome = try_pull_image(daemon, origin, &image, events).await;
     match outcome {
         // What was damaged has been moved aside: it is made anew.
         Err(failure) if failure.kind() == Kind::CacheDamaged => {
@@ -471,12 +505,12 @@ async fn pull_image(
         }
         Err(failure) => return Err(failure),
     }
-    try_pull_image(daemon, sources, &image, events).await
+    try_pull_image(daemon, origin, &image, events).await
 }
 
 async fn try_pull_image(
     daemon: &Daemon,
-    sources: Option<&Sources>,
+    origin: &Origin,
     image: &Image,
     events: &Events,
 ) -> Result<Pulled, Failure> {
@@ -493,7 +527,7 @@ async fn try_pull_image(
     }
     let present = present(daemon, image).await?;
     let layers = image.layers.iter().map(|layer| &layer.descriptor).zip(present.iter().copied());
-    if sources.is_none() && present.contains(&false) {
+    if matches!(origin, Origin::Registry(None)) && present.contains(&false) {
         return Err(absent(&image.chosen.digest));
     }
     resolved(events, &image.chosen, false, layers).await;
@@ -503,10 +537,15 @@ async fn try_pull_image(
     let phase = v1::PullPhase::Converting.into();
     tell(events, pull_event::Event::Phase(phase)).await;
     let join = || -> Vec<Joined<Arc<Converted>>> {
-        let layers = image.layers.iter().zip(&present);
-        layers.map(|(layer, present)| fly(daemon, sources, layer, *present)).collect()
+        let layers = image.layers.iter().zip(&present).enumerate();
+        layers
+            .map(|(number, (layer, present))| fly(daemon, origin, number, layer, *present))
+            .collect()
     };
     let converted = land(join, events).await?;
+    if let Origin::Local(archive) = origin {
+        local::unchanged(daemon, archive).await?;
+    }
     for warning in converted.iter().flat_map(|layer| &layer.warnings) {
         warn(events, warning.clone()).await;
     }
@@ -535,7 +574,7 @@ fn image_entries(image: &Image, recipe: &Recipe) -> Vec<Entry> {
 }
 
 /// Sees to room for downloads before any is asked for.
-async fn make_room(daemon: &Daemon, bytes: u64) -> Result<(), Failure> {
+pub(super) async fn make_room(daemon: &Daemon, bytes: u64) -> Result<(), Failure> {
     if bytes == 0 {
         return Ok(());
     }
@@ -546,13 +585,18 @@ async fn make_room(daemon: &Daemon, bytes: u64) -> Result<(), Failure> {
 /// The flight of one layer. What is in the cache lands at once.
 fn fly(
     daemon: &Daemon,
-    sources: Option<&Sources>,
+    origin: &Origin,
+    number: usize,
     layer: &Layer,
     is_present: bool,
 ) -> Joined<Arc<Converted>> {
-    let (shared, sources, layer) = (daemon.clone(), sources.cloned(), layer.clone());
+    let (shared, origin, layer) = (daemon.clone(), origin.clone(), layer.clone());
     let (digest, size) = (layer.descriptor.digest.to_string(), layer.descriptor.size);
-    let key = layer.key.to_string();
+    let key = match &origin {
+        Origin::Registry(_) => layer.key.to_string(),
+        // A file that is damaged fails nobody who has the layer from elsewhere.
+        Origin::Local(archive) => format!("{} {}", layer.key, archive.path().display()),
+    };
     daemon.layers.join(&key, digest, size, move |facts| async move {
         if is_present {
             let (store, key) = (shared.store.clone(), layer.key.clone());
@@ -562,8 +606,13 @@ fn fly(
                 return Ok(Arc::new(Converted { segment, warnings: Vec::new() }));
             }
         }
-        let sources = sources.ok_or_else(|| absent(&layer.descriptor.digest))?;
-        convert::segment(shared, sources, layer, facts).await
+        match origin {
+            Origin::Registry(Some(sources)) => {
+                convert::segment(shared, sources, layer, facts).await
+            }
+            Origin::Registry(None) => Err(absent(&layer.descriptor.digest)),
+            Origin::Local(archive) => local::segment(shared, archive, number, layer, facts).await,
+        }
     })
 }
 
@@ -591,13 +640,18 @@ async fn land<T: Clone>(
 
 /// A flight that failed.
 #[derive(Debug)]
-struct Lost {
-    failure: Failure,
-    is_own: bool,
+pub(super) struct Lost {
+    /// Why.
+    pub(super) failure: Failure,
+    /// This caller had started it.
+    pub(super) is_own: bool,
 }
 
 /// Waits for all flights and tells of their bytes.
-async fn watch<T: Clone>(flights: &[Joined<T>], events: &Events) -> Result<Vec<T>, Lost> {
+pub(super) async fn watch<T: Clone>(
+    flights: &[Joined<T>],
+    events: &Events,
+) -> Result<Vec<T>, Lost> {
     let landed =
         futures::future::try_join_all((1_usize..).zip(flights).map(async |(at, flight)| {
             let is_own = flight.is_own();
@@ -684,9 +738,9 @@ async fn merge(
     let inputs = ImageInputs {
         manifest_digest: image.chosen.digest.clone(),
         platform: image.platform.clone(),
-        name: image.name.clone(),
+        name: image.named.name.clone(),
         config: image.config.clone(),
-        scheme: "docker".to_owned(),
+        scheme: image.named.scheme.to_owned(),
     };
     let layers: Vec<(Descriptor, Key)> =
         image.layers.iter().map(|layer| (layer.descriptor.clone(), layer.key.clone())).collect();
