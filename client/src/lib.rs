@@ -18,6 +18,7 @@ mod failure;
 mod flags;
 mod interrupt;
 mod invocation;
+mod metadata;
 mod options;
 mod output;
 mod progress;

@@ -11,7 +11,6 @@ use orlop_proto::v1::pull_event::Event;
 use orlop_proto::v1::{PullPhase, PullResolved};
 
 use crate::output::{Level, Output};
-use crate::pulling::Telling;
 
 /// Most layers that get a bar each.
 const ROWS: usize = 12;
@@ -26,15 +25,14 @@ pub(crate) struct Progress {
     whole: Option<ProgressBar>,
     sizes: Vec<u64>,
     done: Vec<u64>,
-    announcement: &'static [&'static str],
-    telling: Telling,
+    is_oras: bool,
     announced: bool,
     finished: bool,
 }
 
 impl Progress {
     /// The progress of a pull.
-    pub(crate) fn new(output: &Output, uri: &str, telling: Telling) -> Self {
+    pub(crate) fn new(output: &Output, uri: &str) -> Self {
         let bars = output
             .may_draw()
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
@@ -44,8 +42,7 @@ impl Progress {
             whole: None,
             sizes: Vec::new(),
             done: Vec::new(),
-            announcement: announcement(uri, telling),
-            telling,
+            is_oras: !uri.starts_with("docker"),
             announced: false,
             finished: false,
         }
@@ -53,7 +50,7 @@ impl Progress {
 
     /// The progress of writing or sending one file.
     pub(crate) fn writing(output: &Output, size: u64) -> Self {
-        let mut this = Self::new(output, "", Telling::Pull);
+        let mut this = Self::new(output, "");
         this.announced = true;
         this.whole = this.bars.as_ref().map(|bars| bars.add(bar(size, "")));
         this
@@ -131,14 +128,17 @@ impl Progress {
         if std::mem::replace(&mut self.announced, true) {
             return;
         }
-        for line in self.announcement {
-            self.line(Level::Info, line, output);
+        if self.is_oras {
+            self.line(Level::Info, "Downloading oras image", output);
+        } else {
+            self.line(Level::Info, "Converting OCI blobs to SIF format", output);
+            self.line(Level::Info, "Starting build...", output);
         }
     }
 
     /// Says whether anything had to be fetched, when the pull has ended well.
     pub(crate) fn settle(&mut self, cached: bool, output: &mut Output) {
-        if cached && !self.announced && self.telling == Telling::Pull {
+        if cached && !self.announced {
             output.info("Using cached SIF image");
         }
     }
@@ -167,16 +167,6 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-/// What is said when something has to be fetched or converted.
-fn announcement(uri: &str, telling: Telling) -> &'static [&'static str] {
-    match uri.split_once(':') {
-        Some(("oras", _)) => &["Downloading oras image"],
-        Some(("http" | "https", _)) => &["Downloading network image"],
-        _ if telling == Telling::Build => &[],
-        _ => &["Converting OCI blobs to SIF format", "Starting build..."],
     }
 }
 

@@ -10,7 +10,6 @@
 mod arguments;
 mod caller;
 mod clock;
-mod counts;
 mod daemon;
 mod failure;
 mod flights;
@@ -20,7 +19,6 @@ mod listen;
 mod log;
 mod protect;
 mod rules;
-mod scrape;
 mod services;
 mod start;
 mod systemd;

@@ -193,3 +193,80 @@ fn skopeo_sees_the_same_digest() {
     let raw = tools::output(&mut command);
     assert_eq!(site.orlop(["inspect", "--raw", &uri]).success().stdout, raw);
 }
+
+#[test]
+fn an_image_file_tells_its_labels_and_what_is_asked_for() {
+    let image = Image::tiny().label("org.tool", "x\u{1b}y").env("A", "b").cmd(&["prog", "-v"]);
+    let (registry, site) = secure(Registry::new().image("a:1", image));
+    site.orlop(["pull", "a.sif", &registry.docker("a:1")]).success();
+    site.stop();
+    let labels = site.orlop(["inspect", "a.sif"]).success();
+    assert!(labels.stdout.contains("\norg.tool: x\u{1b}y\n"), "{}", labels.report());
+    assert_eq!(site.orlop(["inspect", "--labels", "a.sif"]).success().stdout, labels.stdout);
+    let json = site.orlop(["inspect", "--json", "a.sif"]).success();
+    let read: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(read["type"], "container");
+    assert_eq!(read["data"]["attributes"]["labels"]["org.tool"], "x\u{1b}y");
+    assert_eq!(read["data"]["attributes"].as_object().unwrap().len(), 1);
+
+    let several = site.orlop(["inspect", "-e", "-d", "-r", "a.sif"]).success().stdout;
+    let places =
+        ["bootstrap: docker\n", "prog", "=== /.singularity.d/env/10-docker2singularity.sh ===\n"];
+    let found: Vec<_> = places.iter().map(|text| several.find(text)).collect();
+    assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{several}");
+    assert!(!several.contains("org.tool"), "{several}");
+
+    let all = site.orlop(["inspect", "--all", "a.sif"]).success();
+    let read: Value = serde_json::from_str(&all.stdout).unwrap();
+    for part in ["environment", "labels", "runscript", "deffile", "startscript"] {
+        assert!(read["data"]["attributes"].get(part).is_some(), "{part} {}", all.report());
+    }
+    site.orlop(["inspect", "--helpfile", "a.sif"]).success().prints("");
+    site.orlop(["inspect", "--raw", "a.sif"])
+        .fails(255)
+        .says("--raw is about images of registries");
+    let uri = registry.docker("a:1");
+    site.orlop(["inspect", "-d", &uri]).fails(255).says("--deffile is about image files");
+    assert!(site.daemons().is_empty());
+}
+
+#[test]
+fn a_sandbox_and_a_squashfs_tell_what_their_files_say() {
+    let site = crate::world::bare_site();
+    for (path, text) in [
+        (".singularity.d/labels.json", r#"{"a": "b"}"#),
+        (".singularity.d/runscript", "#!/bin/sh\nrun\n"),
+        (".singularity.d/Singularity", "bootstrap: x\n"),
+        (".singularity.d/env/90-environment.sh", "E=1\n"),
+        (".singularity.d/env/01-base.sh", "hidden\n"),
+        ("scif/apps/tool/scif/runscript", "app\n"),
+    ] {
+        site.write_work(&format!("box/{path}"), text.as_bytes());
+    }
+    let mut images = vec!["box"];
+    if let Some([mksquashfs]) = tools::all(["mksquashfs"]) {
+        let words = ["box", "box.sqfs", "-quiet", "-no-progress"];
+        site.program(&mksquashfs, words).outcome().success();
+        images.push("box.sqfs");
+    }
+    for image in images {
+        site.orlop(["inspect", image]).success().prints("a: b\n");
+        let words = ["inspect", "-d", "-r", "-e", image];
+        let sections =
+            "bootstrap: x\n#!/bin/sh\nrun\n=== /.singularity.d/env/90-environment.sh ===\nE=1\n\n";
+        site.orlop(words).success().prints(sections);
+        site.orlop(["inspect", "--list-apps", image]).success().prints("tool\n");
+        site.orlop(["inspect", "--app", "tool", "-r", image]).success().prints("app\n");
+        let json = site.run_as("singularity", ["inspect", "--json", image]).outcome().success();
+        let read: Value = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!(
+            read,
+            json!({"data": {"attributes": {"labels": {"a": "b"}}}, "type": "container"})
+        );
+    }
+    site.orlop(["inspect", "nothing.sif"])
+        .fails(255)
+        .says("FATAL:   Failed to open image nothing.sif");
+    site.write_work("text", b"no image");
+    site.orlop(["inspect", "text"]).fails(255).says("Failed to open image text: image format not");
+}

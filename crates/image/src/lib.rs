@@ -15,7 +15,6 @@
 mod assemble;
 mod blocks;
 mod decode;
-mod decompressed;
 mod error;
 mod key;
 mod limits;
@@ -37,7 +36,6 @@ mod wire;
 mod workers;
 
 pub use assemble::assemble;
-pub use decompressed::Decompressed;
 pub use error::{BoxError, Error, Place, escaped};
 pub use key::{KeyError, RecipeKey, SegmentKey, recipe_key, segment_key};
 pub use limits::Limits;
@@ -46,6 +44,5 @@ pub use pipeline::{Conversion, LayerSource, convert};
 pub use recipe::{ImageInputs, Recipe, build_recipe};
 pub use segment::SegmentIndex;
 pub use singularity_d::scripts;
-pub use tar::{Member, MemberKind, members};
 pub use virtual_sif::VirtualSif;
 pub use workers::Workers;

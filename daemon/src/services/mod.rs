@@ -1,7 +1,7 @@
 //! The API's services: request message -> verb -> reply message. No logic.
 
 mod cache;
-pub(crate) mod control;
+mod control;
 mod images;
 mod registries;
 

@@ -5,10 +5,14 @@
 //! points at the manifest of them.
 
 mod mounts;
+mod pieces;
 mod whole;
 
 use crate::world::{bytes, secure, site};
 use orlop_kit::{Answer, Digest, Image, Registry, Request, Site, Upload, upload};
+
+/// Bytes of a piece.
+pub(super) const PIECE: u64 = 65_536;
 
 /// A SIF to push, made once.
 pub(super) fn sif() -> &'static [u8] {
@@ -34,6 +38,12 @@ pub(super) fn stage(registry: Registry) -> (Registry, Site) {
     let site = site(&registry).env("ORLOP_LIMITS_BACKOFF", "5ms");
     site.write_work("a.sif", sif());
     (registry, site)
+}
+
+/// The same, with pieces so small that the SIF is sent in them.
+pub(super) fn in_pieces(registry: Registry) -> (Registry, Site) {
+    let (registry, site) = stage(registry);
+    (registry, site.env("ORLOP_LIMITS_UPLOAD_CHUNK", PIECE.to_string()))
 }
 
 #[track_caller]
@@ -73,6 +83,11 @@ pub(super) fn sent(registry: &Registry) -> Vec<Request> {
 pub(super) fn pieces(registry: &Registry) -> Vec<String> {
     let all = registry.of(&upload(Upload::Piece));
     all.iter().map(|one| one.header("content-range").unwrap_or_default().to_owned()).collect()
+}
+
+pub(super) fn starts(registry: &Registry) -> Vec<u64> {
+    let first = |text: String| text.split('-').next().and_then(|text| text.parse().ok());
+    pieces(registry).into_iter().map(|range| first(range).unwrap_or(u64::MAX)).collect()
 }
 
 pub(super) fn words(code: &str) -> Vec<u8> {

@@ -2,8 +2,6 @@
 
 pub(crate) mod clean;
 pub(crate) mod list;
-pub(crate) mod pin;
-pub(crate) mod usage;
 pub(crate) mod verify;
 
 use orlop_proto::v1::{Entry, EntryKind, Kind};

@@ -6,7 +6,6 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use orlop_config::limits;
@@ -36,8 +35,6 @@ pub struct Report {
     pub removed: Vec<Info>,
     /// Entries kept because somebody uses them.
     pub in_use: u64,
-    /// Entries kept because they are pinned.
-    pub pinned: u64,
 }
 
 impl Report {
@@ -49,18 +46,17 @@ impl Report {
 }
 
 impl Store {
-    /// Removes all entries that a filter names and nobody uses or has pinned. Ends early when `stop`
-    /// is raised.
+    /// Removes all entries that a filter names and nobody uses.
     ///
     /// # Errors
-    /// [`Error::Stopped`], [`Error::Disk`]; what was removed before stays removed.
-    pub fn clean(&self, filter: &Filter, stop: &AtomicBool) -> Result<Report, Error> {
+    /// [`Error::Disk`]; what was removed before stays removed.
+    pub fn clean(&self, filter: &Filter) -> Result<Report, Error> {
         let mut entries = self.entries()?;
         entries.retain(|info| {
             (filter.kinds.is_empty() || filter.kinds.contains(&info.kind))
                 && filter.unused_since.is_none_or(|since| info.used <= since)
         });
-        self.remove_until(entries, filter.dry_run, stop, |_| false)
+        self.remove_until(entries, filter.dry_run, |_| false)
     }
 
     /// Removes entries until the cache has at most `cap` bytes.
@@ -70,22 +66,18 @@ impl Store {
     pub fn collect(&self, cap: u64) -> Result<Report, Error> {
         let entries = self.entries()?;
         let all: u64 = entries.iter().map(|info| info.bytes).sum();
-        self.remove_until(entries, false, &AtomicBool::new(false), |gone| {
-            all.saturating_sub(gone) <= cap
-        })
+        self.remove_until(entries, false, |gone| all.saturating_sub(gone) <= cap)
     }
 
     /// Removes entries until `bytes` bytes are gone.
     pub(crate) fn collect_bytes(&self, bytes: u64) -> Result<Report, Error> {
-        let never = AtomicBool::new(false);
-        self.remove_until(self.entries()?, false, &never, |gone| gone >= bytes)
+        self.remove_until(self.entries()?, false, |gone| gone >= bytes)
     }
 
     fn remove_until(
         &self,
         mut entries: Vec<Info>,
         dry_run: bool,
-        stop: &AtomicBool,
         enough: impl Fn(u64) -> bool,
     ) -> Result<Report, Error> {
         let mut report = Report::default();
@@ -96,18 +88,11 @@ impl Store {
         entries.sort_by(|a, b| {
             (a.kind.rank(), a.used, &a.entry).cmp(&(b.kind.rank(), b.used, &b.entry))
         });
-        let (leases, pinned) = (self.leases()?, self.pinned()?);
+        let leases = self.leases()?;
         let now = self.file_system_time()?;
         for info in entries {
             if enough(gone) {
                 break;
-            }
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::Stopped);
-            }
-            if pinned.contains(&info.entry) {
-                report.pinned = report.pinned.saturating_add(1);
-                continue;
             }
             let unused = now.duration_since(info.used).unwrap_or_default();
             if self.is_leased_elsewhere(&leases, &info.entry)
@@ -127,7 +112,7 @@ impl Store {
 
     /// Removes one entry; false when somebody on this node uses it.
     fn remove(&self, entry: &Entry, unused: Duration, dry_run: bool) -> Result<bool, Error> {
-        let path = self.own_path(entry);
+        let path = self.path(entry);
         let Some(locks) = lock_all(&files_of(entry, &path), unused) else { return Ok(false) };
         if dry_run {
             return Ok(true);
@@ -168,7 +153,7 @@ impl Store {
 
     /// True when a process of this node has a file of the entry open and leased.
     pub(crate) fn is_open_here(&self, entry: &Entry) -> bool {
-        let path = self.own_path(entry);
+        let path = self.path(entry);
         files_of(entry, &path).iter().any(|file| matches!(lock(file), Lock::Held))
     }
 }

@@ -9,7 +9,6 @@ mod artifact;
 mod index;
 mod layer;
 mod ready;
-pub mod saved;
 mod tar;
 
 pub use artifact::Artifact;
