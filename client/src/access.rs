@@ -108,10 +108,37 @@ fn auth_file(path: &Path, context: &mut Context) -> Result<AuthFile, Failure> {
     Ok(AuthFile { path: shown, content, missing: false })
 }
 
+/// A URI without the user and password that a URL may hold.
+pub(crate) fn shown(uri: &str) -> String {
+    let Some((scheme @ ("http" | "https"), rest)) = uri.split_once("://") else {
+        return uri.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (host, path) = rest.split_at(end);
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
 /// Says what a kind of failure about credentials wants: the host for its hint.
 pub(crate) fn host_of(uri: &str) -> String {
     let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
     let first = rest.split('/').next().unwrap_or_default();
     let is_host = first.contains(['.', ':']) || first == "localhost";
     if is_host && rest.contains('/') { first.to_owned() } else { "docker.io".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_password_of_a_url_is_not_shown() {
+        for (uri, shown) in [
+            ("https://me:pw@h:1/a?b@c", "https://h:1/a?b@c"),
+            ("http://me@h", "http://h"),
+            ("https://h/a@b", "https://h/a@b"),
+            ("docker://h/a@sha256:0", "docker://h/a@sha256:0"),
+            ("a.sif", "a.sif"),
+        ] {
+            assert_eq!(super::shown(uri), shown);
+        }
+    }
 }

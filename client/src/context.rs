@@ -177,11 +177,17 @@ impl Context {
 
     /// Variables that a daemon is started with.
     fn daemon_environment(&self) -> Vec<(&'static str, OsString)> {
-        let named =
-            [env::LOG, env::HOME, env::XDG_CONFIG_HOME, env::CACHE_MAX, env::TEMPORARY_DIRECTORY];
+        let named = [
+            env::LOG,
+            env::HOME,
+            env::XDG_CONFIG_HOME,
+            env::CACHE_MAX,
+            env::METRICS_SOCKET,
+            env::TEMPORARY_DIRECTORY,
+        ];
         let set = named.into_iter().filter_map(|variable| {
             let (name, value) = self.environment.spelled(variable)?;
-            let is_path = variable == env::TEMPORARY_DIRECTORY;
+            let is_path = [env::TEMPORARY_DIRECTORY, env::METRICS_SOCKET].contains(&variable);
             let path = self.environment.absolute(value).filter(|_| is_path);
             Some((name, path.map_or_else(|| value.to_owned(), PathBuf::into_os_string)))
         });

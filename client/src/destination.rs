@@ -7,7 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use orlop_oci::Reference;
+use orlop_oci::{ImageUri, LocalImage, Reference};
 use orlop_proto::v1::Kind;
 use orlop_publish::{Draft, Mode};
 
@@ -106,7 +106,41 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// The name a pulled image gets when none is given.
-pub(crate) fn default_name(reference: &Reference) -> PathBuf {
+pub(crate) fn default_name(uri: &ImageUri) -> PathBuf {
+    match uri {
+        ImageUri::Docker(reference) | ImageUri::Oras(reference) => name_of_reference(reference),
+        ImageUri::Local { path, image, .. } => name_of_local(path, image.as_ref()),
+        ImageUri::DockerDaemon(name) => name_of_words(name),
+        ImageUri::Url(url) => {
+            let path = url.split(['?', '#']).next().unwrap_or_default();
+            PathBuf::from(path.rsplit('/').next().unwrap_or_default())
+        }
+        ImageUri::Instance(_) | ImageUri::Path(_) => PathBuf::new(),
+    }
+}
+
+/// A name of an image in a file may have a path of its own, which counts then.
+fn name_of_local(path: &Path, image: Option<&LocalImage>) -> PathBuf {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    match image {
+        None => name_of_words(&file),
+        Some(LocalImage::Name(name)) if name.contains('/') => name_of_words(name),
+        Some(LocalImage::Name(name)) => PathBuf::from(format!("{file}_{name}.sif")),
+        Some(LocalImage::Digest(digest)) => {
+            let (algorithm, hex) = (digest.algorithm().name(), digest.hex());
+            PathBuf::from(format!("{file}@{algorithm}_{hex}.sif"))
+        }
+    }
+}
+
+/// The last part of a path, its tag set off.
+fn name_of_words(text: &str) -> PathBuf {
+    let last = text.rsplit('/').next().unwrap_or_default();
+    let (name, tag) = last.split_once(':').unwrap_or((last, "latest"));
+    PathBuf::from(format!("{name}_{tag}.sif"))
+}
+
+fn name_of_reference(reference: &Reference) -> PathBuf {
     let name = reference.path().rsplit('/').next().unwrap_or_default();
     PathBuf::from(match (reference.tag(), reference.digest()) {
         (Some(tag), _) => format!("{name}_{tag}.sif"),
@@ -130,8 +164,27 @@ mod tests {
             (&format!("h:5000/t/full@sha256:{digest}"), format!("full@sha256_{digest}.sif")),
             (&format!("h/t/full:1@sha256:{digest}"), "full_1.sif".to_owned()),
         ] {
-            let found = default_name(&Reference::parse(reference).unwrap());
-            assert_eq!(found, PathBuf::from(name), "{reference}");
+            let uri = ImageUri::parse(format!("docker://{reference}")).unwrap();
+            assert_eq!(default_name(&uri), PathBuf::from(name), "{reference}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_image_in_a_file_comes_from_both() {
+        let digest = "35fa".repeat(16);
+        for (uri, name) in [
+            ("docker-archive:/tmp/da.tar", "da.tar_latest.sif".to_owned()),
+            ("docker-archive:///tmp/da.tar", "da.tar_latest.sif".to_owned()),
+            ("docker-archive:/tmp/da.tar:some/cmd:9", "cmd_9.sif".to_owned()),
+            ("oci:/tmp/ol:tagx", "ol_tagx.sif".to_owned()),
+            ("oci:/tmp/ol", "ol_latest.sif".to_owned()),
+            ("oci:ol/", "ol_latest.sif".to_owned()),
+            (&format!("oci:ol@sha256:{digest}"), format!("ol@sha256_{digest}.sif")),
+            ("docker-daemon:a/b:1", "b_1.sif".to_owned()),
+            ("https://h/a/b.sif?x=1", "b.sif".to_owned()),
+        ] {
+            let found = default_name(&ImageUri::parse(uri).unwrap());
+            assert_eq!(found, PathBuf::from(name), "{uri}");
         }
     }
 

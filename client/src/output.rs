@@ -136,6 +136,28 @@ impl Output {
         }
     }
 
+    /// Lines of a state that is shown again and again: on a terminal they replace the ones before,
+    /// elsewhere an empty line follows them.
+    pub(crate) fn screen(&mut self, lines: &[String]) {
+        let mut text = String::new();
+        if self.stdout_is_terminal {
+            text.push_str("\x1b[H\x1b[J");
+        }
+        for line in lines {
+            text.push_str(&escape(line));
+            text.push('\n');
+        }
+        if !self.stdout_is_terminal {
+            text.push('\n');
+        }
+        self.data(text.as_bytes());
+    }
+
+    /// True when nobody reads stdout any more.
+    pub(crate) const fn is_broken(&self) -> bool {
+        self.broken_pipe
+    }
+
     /// A value as JSON, indented by tabs as Apptainer does it, and a newline.
     pub(crate) fn json(&mut self, value: &impl serde::Serialize) {
         let mut bytes = Vec::new();

@@ -11,6 +11,7 @@ use orlop_proto::v1::pull_event::Event;
 use orlop_proto::v1::{PullPhase, PullResolved};
 
 use crate::output::{Level, Output};
+use crate::pulling::Telling;
 
 /// Most layers that get a bar each.
 const ROWS: usize = 12;
@@ -25,14 +26,15 @@ pub(crate) struct Progress {
     whole: Option<ProgressBar>,
     sizes: Vec<u64>,
     done: Vec<u64>,
-    is_oras: bool,
+    announcement: &'static [&'static str],
+    telling: Telling,
     announced: bool,
     finished: bool,
 }
 
 impl Progress {
     /// The progress of a pull.
-    pub(crate) fn new(output: &Output, uri: &str) -> Self {
+    pub(crate) fn new(output: &Output, uri: &str, telling: Telling) -> Self {
         let bars = output
             .may_draw()
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
@@ -42,7 +44,8 @@ impl Progress {
             whole: None,
             sizes: Vec::new(),
             done: Vec::new(),
-            is_oras: !uri.starts_with("docker"),
+            announcement: announcement(uri, telling),
+            telling,
             announced: false,
             finished: false,
         }
@@ -50,7 +53,7 @@ impl Progress {
 
     /// The progress of writing or sending one file.
     pub(crate) fn writing(output: &Output, size: u64) -> Self {
-        let mut this = Self::new(output, "");
+        let mut this = Self::new(output, "", Telling::Pull);
         this.announced = true;
         this.whole = this.bars.as_ref().map(|bars| bars.add(bar(size, "")));
         this
@@ -128,17 +131,14 @@ impl Progress {
         if std::mem::replace(&mut self.announced, true) {
             return;
         }
-        if self.is_oras {
-            self.line(Level::Info, "Downloading oras image", output);
-        } else {
-            self.line(Level::Info, "Converting OCI blobs to SIF format", output);
-            self.line(Level::Info, "Starting build...", output);
+        for line in self.announcement {
+            self.line(Level::Info, line, output);
         }
     }
 
     /// Says whether anything had to be fetched, when the pull has ended well.
     pub(crate) fn settle(&mut self, cached: bool, output: &mut Output) {
-        if cached && !self.announced {
+        if cached && !self.announced && self.telling == Telling::Pull {
             output.info("Using cached SIF image");
         }
     }
@@ -167,6 +167,16 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// What is said when something has to be fetched or converted.
+fn announcement(uri: &str, telling: Telling) -> &'static [&'static str] {
+    match uri.split_once(':') {
+        Some(("oras", _)) => &["Downloading oras image"],
+        Some(("http" | "https", _)) => &["Downloading network image"],
+        _ if telling == Telling::Build => &[],
+        _ => &["Converting OCI blobs to SIF format", "Starting build..."],
     }
 }
 

@@ -9,9 +9,12 @@ use std::fs::File;
 use std::io;
 
 use orlop_image::{Recipe, assemble};
+use orlop_proto::v1::cache_client::CacheClient;
 use orlop_proto::v1::images_client::ImagesClient;
 use orlop_proto::v1::pull_done::Image;
-use orlop_proto::v1::{Kind, PullDone, PullEvent, PullRequest, RecipeImage, SifImage, pull_event};
+use orlop_proto::v1::{
+    HealRequest, Kind, PullDone, PullEvent, PullRequest, RecipeImage, SifImage, pull_event,
+};
 use orlop_sif::Sif;
 use orlop_squashfs::Window;
 
@@ -29,38 +32,62 @@ pub(crate) enum Pulled {
     /// A converted image.
     Recipe { recipe: Box<Recipe>, key: String, segments: Vec<File>, lease: File, cached: bool },
     /// A SIF as it was pushed.
-    Sif { file: File, size: u64 },
+    Sif { file: File, size: u64, digest: String },
+}
+
+/// In whose words the steps of a pull are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// Those of `pull`, `run` and the like.
+    Pull,
+    /// Those of `build`, which tells of its steps itself.
+    Build,
 }
 
 /// Brings an image into the cache and opens it.
 ///
 /// # Errors
 /// What the daemon says; CANCELLED.
-pub(crate) fn pull(request: &PullRequest, context: &mut Context) -> Result<Pulled, Failure> {
+pub(crate) fn pull(
+    request: &PullRequest,
+    telling: Telling,
+    context: &mut Context,
+) -> Result<Pulled, Failure> {
     let mut tries = 1;
     loop {
-        match ask(request, context) {
+        match ask(request, telling, context) {
             // The daemon died under this pull: another goes on where it stopped.
             Err(failure) if failure.is_lost_daemon() && tries < TRIES => context.hang_up(),
             Err(failure) => return Err(context.lost(failure)),
             Ok(Ok(pulled)) => return Ok(pulled),
             Ok(Err(Opening::Gone(_))) if tries < TRIES => {}
+            Ok(Err(Opening::Damaged(key, failure))) if tries < TRIES => {
+                heal_key(key, &failure, context)?;
+            }
+            Ok(Err(Opening::Damaged(_, failure))) => return Err(*failure),
             Ok(Err(Opening::Gone(failure) | Opening::Failed(failure))) => return Err(failure),
         }
         tries += 1;
     }
 }
 
-fn ask(request: &PullRequest, context: &mut Context) -> Result<Result<Pulled, Opening>, Failure> {
+fn ask(
+    request: &PullRequest,
+    telling: Telling,
+    context: &mut Context,
+) -> Result<Result<Pulled, Opening>, Failure> {
     context.daemon()?;
-    let mut progress = Progress::new(&context.output, &request.uri);
+    let mut progress = Progress::new(&context.output, &request.uri, telling);
+    let is_url = request.uri.starts_with("http");
     let (daemon, output) = context.daemon_and_output()?;
     let done = daemon.run(async |channel| {
         let mut events = ImagesClient::new(channel).pull(request.clone()).await?.into_inner();
         while let Some(PullEvent { event }) = events.message().await? {
             match event {
                 // The daemon keeps its leases until the call ends: the files are opened before.
-                Some(pull_event::Event::Done(done)) => return Ok((done.cached, open(done))),
+                Some(pull_event::Event::Done(done)) => {
+                    return Ok((done.cached, open(done, is_url)));
+                }
                 Some(event) => progress.show(&event, output),
                 None => {}
             }
@@ -77,17 +104,50 @@ fn ask(request: &PullRequest, context: &mut Context) -> Result<Result<Pulled, Op
 enum Opening {
     /// It was collected in between.
     Gone(Failure),
+    /// It is not what it must be; under this key.
+    Damaged(String, Box<Failure>),
     /// Another reason.
     Failed(Failure),
 }
 
-fn open(done: PullDone) -> Result<Pulled, Opening> {
+/// Has the daemon look at an image that was found to be damaged, so that the next pull makes it anew.
+///
+/// # Errors
+/// What the daemon says; the damage itself when it finds none.
+pub(crate) fn heal(
+    pulled: &Pulled,
+    failure: &Failure,
+    context: &mut Context,
+) -> Result<(), Failure> {
+    let key = match pulled {
+        Pulled::Recipe { key, .. } => key.clone(),
+        Pulled::Sif { digest, .. } => digest.clone(),
+    };
+    heal_key(key, failure, context)
+}
+
+fn heal_key(key: String, failure: &Failure, context: &mut Context) -> Result<(), Failure> {
+    let request = HealRequest { context: Some(context.sent()), key };
+    let (reply, _) = context.call(async |channel| {
+        Ok(CacheClient::new(channel).heal(request.clone()).await?.into_inner())
+    })?;
+    if reply.damaged.is_empty() {
+        return Err(failure.clone());
+    }
+    context.output.verbose("Part of the image in the cache was damaged: it is made anew");
+    Ok(())
+}
+
+fn open(done: PullDone, is_url: bool) -> Result<Pulled, Opening> {
     match done.image {
         Some(Image::Recipe(image)) => open_recipe(image, done.cached),
         Some(Image::Sif(SifImage { path, size, digest })) => {
             let file = lease(&path)?;
-            check_sif(&file, &digest).map_err(Opening::Failed)?;
-            Ok(Pulled::Sif { file, size })
+            // Of a URL the daemon has checked what it is: an image of old may have one, too.
+            if !is_url {
+                check_sif(&file, &digest).map_err(Opening::Failed)?;
+            }
+            Ok(Pulled::Sif { file, size, digest })
         }
         None => Err(Opening::Failed(Failure::new(Kind::Internal, "the daemon named no image"))),
     }
@@ -108,7 +168,8 @@ fn open_recipe(image: RecipeImage, cached: bool) -> Result<Pulled, Opening> {
     let lease_of_recipe = lease(&image.path)?;
     let segments = image.segments.iter().map(|path| lease(path)).collect::<Result<_, _>>()?;
     let damaged = |cause: &(dyn std::error::Error + 'static)| {
-        Opening::Failed(Failure::caused(Kind::CacheDamaged, cause))
+        let failure = Failure::caused(Kind::CacheDamaged, cause);
+        Opening::Damaged(image.key.clone(), Box::new(failure))
     };
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut &lease_of_recipe, &mut bytes).map_err(|cause| damaged(&cause))?;

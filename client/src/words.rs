@@ -87,7 +87,7 @@ pub(crate) const fn words(kind: Kind) -> Words {
         Kind::DaemonUnavailable => {
             ("cannot reach orlopd", "look into its log; `orlop status` names it")
         }
-        Kind::CacheDamaged => ("the cache entry", "run `orlop cache verify`"),
+        Kind::CacheDamaged => ("the cache is damaged", "run: orlop cache verify"),
         Kind::Internal => {
             ("orlop itself failed", "this is a fault of Orlop: report it with the lines above")
         }

@@ -17,11 +17,13 @@ use orlop_credentials::programs::Surroundings as HelperSurroundings;
 use orlop_credentials::{Credential, Secret};
 use orlop_oci::Host;
 use orlop_proto::v1::{self, Kind};
-use orlop_registry::{Notice, Surroundings};
+use orlop_registry::{Limits, Notice, Surroundings};
 use tokio::sync::mpsc;
 
+use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::tasks::Tasks;
+use crate::verbs::lookup::Given;
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -61,6 +63,24 @@ impl Caller {
         &self.request_id
     }
 
+    /// Names this caller's surroundings and credentials as they are now: two requests with the same
+    /// name get the same answers. Blocks.
+    pub(crate) fn identity(&self, access: &v1::Access) -> Vec<Vec<u8>> {
+        use std::os::unix::ffi::OsStrExt as _;
+        use std::os::unix::fs::MetadataExt as _;
+        let mut parts = vec![orlop_proto::bytes_of(access)];
+        for (name, value) in self.environment.iter() {
+            parts.extend([name.as_bytes().to_vec(), value.as_bytes().to_vec()]);
+        }
+        for file in self.paths.credential_files().read {
+            let found = std::fs::metadata(&file.path);
+            let look =
+                found.map(|f| format!("{} {} {} {}", f.ino(), f.len(), f.mtime(), f.mtime_nsec()));
+            parts.push(look.unwrap_or_default().into_bytes());
+        }
+        parts
+    }
+
     /// Environment for credential helpers.
     pub(crate) fn around_helpers(&self) -> HelperSurroundings {
         let variables = self.environment.iter();
@@ -78,6 +98,16 @@ impl Caller {
     /// SETTINGS_INVALID with file and line, or with the variable.
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
         Ok(Settings::load(&self.paths)?)
+    }
+
+    /// This caller's limits on what registries and servers may do.
+    ///
+    /// # Errors
+    /// SETTINGS_INVALID.
+    pub(crate) async fn limits(&self, daemon: &Daemon) -> Result<Limits, Failure> {
+        let asking = self.clone();
+        let settings = daemon.blocking("settings", move || asking.settings()).await?;
+        Ok(Limits::from(&settings.limits))
     }
 
     /// The default credential files as they are now, first the one that counts first. Blocks.
@@ -136,6 +166,8 @@ pub(crate) struct Asking {
     pub(crate) credentials: Arc<Sources>,
     /// Who runs helpers, which block.
     pub(crate) tasks: Tasks,
+    /// Takes note of what was given.
+    pub(crate) given: Arc<Given>,
     /// Gets what the user may want to read. Nobody need listen.
     pub(crate) notices: mpsc::UnboundedSender<Told>,
 }
@@ -166,6 +198,7 @@ impl orlop_registry::Caller for Asking {
         let credentials = Arc::clone(&self.credentials);
         let (host, path) = (host.as_str().to_owned(), path.to_owned());
         let asked = host.clone();
+        let place = format!("{host}/{path}");
         Box::pin(async move {
             let find = move |_: &_| {
                 let mut warnings = Vec::new();
@@ -182,6 +215,9 @@ impl orlop_registry::Caller for Asking {
             for warning in warnings {
                 // A caller that has left does not listen any more.
                 drop(self.notices.send(warning.into()));
+            }
+            if let Ok(known) = &found {
+                self.given.note(place, known.as_ref().map(|known| known.credential.clone()));
             }
             if let Ok(Some(known)) = &found {
                 let text = format!("Login for {asked}: {}", known.origin);

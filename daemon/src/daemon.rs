@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use orlop_image::Workers;
-use orlop_proto::v1::Kind;
+use orlop_oci::Digest;
+use orlop_proto::v1::{Kind, VerifyReply};
 use orlop_registry::{Fetched, Pool};
 use orlop_store::{Leased, Store};
 
+use crate::counts::Counts;
 use crate::failure::Failure;
 use crate::flights::Flights;
 use crate::lifecycle::Lifecycle;
@@ -16,7 +18,9 @@ use crate::listen::Place;
 use crate::log::Log;
 use crate::rules::Rules;
 use crate::tasks::Tasks;
+use crate::verbs::checks::Checked;
 use crate::verbs::convert::Converted;
+use crate::verbs::lookup::Answer;
 use crate::whereabouts::Whereabouts;
 
 /// The daemon's state. Clones share it.
@@ -42,6 +46,12 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     /// True when the cache goes with the daemon.
     pub(crate) cache_is_private: bool,
+    /// The cache that is not used because its format is not known.
+    pub(crate) refused: Option<Refused>,
+    /// What was read since the start and found good.
+    pub(crate) checked: Checked,
+    /// What happened since the start.
+    pub(crate) counts: Arc<Counts>,
     /// Connections, tokens and what is known of registries.
     pub(crate) pool: Pool,
     /// Threads that compress.
@@ -56,10 +66,29 @@ pub(crate) struct Shared {
     pub(crate) documents: Flights<Fetched>,
     /// SIF blobs that are being fetched.
     pub(crate) blobs: Flights<Arc<Leased>>,
+    /// Files at URLs that are being fetched.
+    pub(crate) web: Flights<Arc<(Digest, Leased)>>,
     /// Which repositories have which files.
     pub(crate) whereabouts: Whereabouts,
+    /// Registries that are being asked for a digest.
+    pub(crate) tags: Flights<Answer>,
+    /// Entries that are being read before their use.
+    pub(crate) checks: Flights<bool>,
+    /// The cache is being verified.
+    pub(crate) verifications: Flights<VerifyReply>,
     /// Started by systemd's socket activation.
     pub(crate) activated: bool,
+}
+
+/// A cache that is left as it is.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// What its version file says.
+    pub(crate) format: String,
+    /// What its users are told.
+    pub(crate) failure: Failure,
 }
 
 impl Daemon {
@@ -82,6 +111,60 @@ impl Daemon {
         match self.tasks.blocking(what, move |_| work()).await {
             Ok(done) => done,
             Err(lost) => Err(Failure::new(Kind::Internal, &lost)),
+        }
+    }
+
+    /// The same for work that looks now and then whether it is still wanted. Where nobody waits any
+    /// more, it is not.
+    ///
+    /// # Errors
+    /// As [`Daemon::blocking`].
+    pub(crate) async fn stoppable<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&AtomicBool) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        match self.tasks.blocking(what, move |stop| work(stop.flag())).await {
+            Ok(done) => done,
+            Err(lost) => Err(Failure::new(Kind::Internal, &lost)),
+        }
+    }
+
+    /// Gives up the socket, so that the next client starts another daemon, and ends when what is
+    /// under way is done.
+    ///
+    /// # Errors
+    /// INTERNAL.
+    pub(crate) async fn resign(&self) -> Result<(), Failure> {
+        if let Some(place) = self.place.clone() {
+            let give_up = move || {
+                place.remove();
+                Ok(())
+            };
+            self.blocking("socket", give_up).await?;
+        }
+        self.life.drain();
+        Ok(())
+    }
+
+    /// The cache's directory as clients know it; empty when it goes with the daemon.
+    pub(crate) fn cache(&self) -> String {
+        let path = match &self.refused {
+            Some(refused) => refused.path.as_path(),
+            None if self.cache_is_private => return String::new(),
+            None => self.store.root(),
+        };
+        path.display().to_string()
+    }
+
+    /// Says why the cache cannot be used, where that is so.
+    ///
+    /// # Errors
+    /// CACHE_DAMAGED: its format is not known.
+    pub(crate) fn usable(&self) -> Result<(), Failure> {
+        match &self.refused {
+            Some(refused) => Err(refused.failure.clone()),
+            None => Ok(()),
         }
     }
 
@@ -114,6 +197,7 @@ impl Daemon {
                 Ok(report) if report.removed.is_empty() => {}
                 Ok(report) => {
                     let (entries, bytes) = (report.removed.len(), report.bytes());
+                    this.counts.removed_bytes.add(bytes);
                     tracing::info!(entries, bytes, "collected");
                 }
                 Err(error) => tracing::warn!(%error, "the cache cannot be collected"),

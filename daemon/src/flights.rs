@@ -7,13 +7,14 @@
 //! Not here: the work itself.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use orlop_proto::v1::Kind;
-use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::tasks::Tasks;
@@ -28,8 +29,9 @@ type Landing<T> = BoxFuture<'static, Result<T, Failure>>;
 pub(crate) struct Facts {
     what: String,
     total: u64,
-    bytes: watch::Sender<u64>,
+    bytes: AtomicU64,
     callers: AtomicU32,
+    elsewhere: AtomicBool,
 }
 
 impl Facts {
@@ -45,7 +47,7 @@ impl Facts {
 
     /// Bytes done.
     pub(crate) fn bytes(&self) -> u64 {
-        *self.bytes.borrow()
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Callers that wait.
@@ -55,7 +57,17 @@ impl Facts {
 
     /// Tells how many bytes are done.
     pub(crate) fn set_bytes(&self, bytes: u64) {
-        self.bytes.send_replace(bytes);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// True while another process or node does it.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether another process or node does it.
+    pub(crate) fn set_elsewhere(&self, elsewhere: bool) {
+        self.elsewhere.store(elsewhere, Ordering::Relaxed);
     }
 }
 
@@ -68,6 +80,21 @@ pub(crate) struct Flights<T> {
 struct Running<T> {
     landing: WeakShared<Landing<T>>,
     facts: Arc<Facts>,
+    started: Instant,
+    /// How long after its start a flight that has landed well may still be joined.
+    shared: Duration,
+}
+
+impl<T: Clone> Running<T> {
+    /// The flight, if it may be joined: it flies, or what came of it is fresh and still held.
+    fn open(&self) -> Option<Shared<Landing<T>>> {
+        let landing = self.landing.upgrade()?;
+        let is_open = match landing.peek() {
+            None => true,
+            Some(outcome) => outcome.is_ok() && self.started.elapsed() < self.shared,
+        };
+        is_open.then_some(landing)
+    }
 }
 
 /// A caller's part in a flight. Dropping the last one ends the work.
@@ -106,20 +133,35 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     where
         F: Future<Output = Result<T, Failure>> + Send + 'static,
     {
+        self.join_within(Duration::ZERO, key, what, total, work)
+    }
+
+    /// The same, and a flight that has landed well is joined too until `shared` after its start,
+    /// while somebody holds it.
+    pub(crate) fn join_within<F>(
+        &self,
+        shared: Duration,
+        key: &str,
+        what: impl Into<String>,
+        total: u64,
+        work: impl FnOnce(Arc<Facts>) -> F,
+    ) -> Joined<T>
+    where
+        F: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
         let mut running = self.lock();
-        running.retain(|_, flight| {
-            flight.landing.upgrade().is_some_and(|flight| flight.peek().is_none())
-        });
+        running.retain(|_, flight| flight.open().is_some());
         if let Some(flight) = running.get(key)
-            && let Some(landing) = flight.landing.upgrade()
+            && let Some(landing) = flight.open()
         {
             return Joined::new(landing, Arc::clone(&flight.facts), false);
         }
         let facts = Arc::new(Facts {
             what: what.into(),
             total,
-            bytes: watch::Sender::new(0),
+            bytes: AtomicU64::new(0),
             callers: AtomicU32::new(0),
+            elsewhere: AtomicBool::new(false),
         });
         // Runs however slowly a caller polls; ends when the last handle is dropped.
         let task = self.tasks.spawn("flight", work(Arc::clone(&facts)));
@@ -128,7 +170,8 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
             .boxed();
         let landing = landing.shared();
         if let Some(weak) = landing.downgrade() {
-            running.insert(key.to_owned(), Running { landing: weak, facts: Arc::clone(&facts) });
+            let (facts, started) = (Arc::clone(&facts), Instant::now());
+            running.insert(key.to_owned(), Running { landing: weak, facts, started, shared });
         }
         Joined::new(landing, facts, true)
     }
@@ -199,6 +242,33 @@ mod tests {
         assert!(flights.list().is_empty());
         let again = flights.join("k", "a thing", 10, |_| async { Ok(8) });
         assert_eq!(again.landed().await.unwrap(), 8, "a landed flight is not joined");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_landed_is_shared_for_a_while_with_those_who_come_while_it_is_held() {
+        let flights = Flights::<u8>::new(Tasks::default());
+        let second = Duration::from_secs(1);
+        let join =
+            |number| flights.join_within(second, "k", "", 0, move |_| async move { Ok(number) });
+        let first = join(1);
+        assert_eq!(first.landed().await.unwrap(), 1);
+        let shared = join(2);
+        assert!(!shared.is_own());
+        assert_eq!(shared.landed().await.unwrap(), 1);
+        tokio::time::advance(second).await;
+        let late = join(3);
+        assert_eq!(late.landed().await.unwrap(), 3, "it is too old");
+        drop((first, shared, late));
+        assert_eq!(join(4).landed().await.unwrap(), 4, "nobody held it");
+        let failing = || {
+            flights.join_within(second, "f", "", 0, |_| async {
+                Err(Failure::of(Kind::SourceFailed, "of the test"))
+            })
+        };
+        let held = failing();
+        held.landed().await.unwrap_err();
+        assert!(failing().is_own(), "a failure is not shared");
+        assert!(flights.list().is_empty(), "what has landed is no work under way");
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@
 mod arguments;
 mod caller;
 mod clock;
+mod counts;
 mod daemon;
 mod failure;
 mod flights;
@@ -19,6 +20,7 @@ mod listen;
 mod log;
 mod protect;
 mod rules;
+mod scrape;
 mod services;
 mod start;
 mod systemd;

@@ -32,6 +32,7 @@ pub(crate) enum Reason {
 pub(crate) struct Lifecycle {
     busy: Arc<watch::Sender<usize>>,
     calls: Arc<watch::Sender<usize>>,
+    connections: Arc<watch::Sender<usize>>,
     last_call: CancellationToken,
     queue_empty: CancellationToken,
     drain: CancellationToken,
@@ -58,7 +59,7 @@ impl Drop for Busy {
     }
 }
 
-/// A call being served.
+/// A call being served, or a connection that is open.
 #[derive(Debug)]
 pub(crate) struct Call {
     _busy: Busy,
@@ -71,6 +72,7 @@ impl Lifecycle {
         Self {
             busy: Arc::new(watch::Sender::new(0)),
             calls: Arc::new(watch::Sender::new(0)),
+            connections: Arc::new(watch::Sender::new(0)),
             last_call: CancellationToken::new(),
             queue_empty: CancellationToken::new(),
             drain: CancellationToken::new(),
@@ -134,6 +136,22 @@ impl Lifecycle {
     /// Returns when an end at once was asked for.
     pub(crate) async fn ending_now(&self) {
         self.now.cancelled().await;
+    }
+
+    /// A connection that was let in.
+    pub(crate) fn connection(&self) -> Call {
+        Call { _busy: self.busy(), _call: Busy::new(&self.connections) }
+    }
+
+    /// Connections that are open.
+    pub(crate) fn connections(&self) -> usize {
+        *self.connections.borrow()
+    }
+
+    /// Returns when fewer than `most` connections are open.
+    pub(crate) async fn room_for_connections(&self, most: usize) {
+        // The sender lives in self: waiting cannot fail.
+        drop(self.connections.subscribe().wait_for(|count| *count < most).await.map(|_| ()));
     }
 
     /// Returns when nothing is under way.

@@ -14,12 +14,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::Stream;
+use orlop_config::limits::CALLERS;
 use rustix::fs::{Mode, OFlags};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tonic::transport::server::{Connected, UdsConnectInfo};
 
-use crate::lifecycle::{Busy, Lifecycle};
+use crate::lifecycle::{Call, Lifecycle};
 
 /// What binding came to.
 #[derive(Debug)]
@@ -137,13 +138,13 @@ fn lock(socket: &Path) -> Option<File> {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: UnixStream,
-    _busy: Busy,
+    _open: Call,
 }
 
 impl Connection {
     /// Wraps a stream whose peer has been checked, or that was inherited.
     pub(crate) fn new(stream: UnixStream, life: &Lifecycle) -> Self {
-        Self { stream, _busy: life.busy() }
+        Self { stream, _open: life.connection() }
     }
 }
 
@@ -191,7 +192,7 @@ pub(crate) fn accept(
     life: Lifecycle,
     is_handed: bool,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let porter = Porter { listener, life, is_handed };
+    let porter = Porter { listener, life, is_handed, most: CALLERS };
     futures::stream::unfold(porter, |porter| async move {
         let connection = porter.next().await;
         Some((Ok(connection), porter))
@@ -202,6 +203,8 @@ struct Porter {
     listener: UnixListener,
     life: Lifecycle,
     is_handed: bool,
+    /// Connections that may be open at a time.
+    most: usize,
 }
 
 impl Porter {
@@ -210,7 +213,7 @@ impl Porter {
             tokio::select! {
                 biased;
                 () = self.life.last_called() => return self.last().await,
-                accepted = self.listener.accept() => match accepted {
+                accepted = self.accept() => match accepted {
                     Ok((stream, _)) => {
                         if let Some(connection) = self.admit(stream) {
                             return connection;
@@ -224,6 +227,12 @@ impl Porter {
                 }
             }
         }
+    }
+
+    /// Accepts the next one, as soon as fewer are open than may be: more wait in the socket's queue.
+    async fn accept(&self) -> io::Result<(UnixStream, tokio::net::unix::SocketAddr)> {
+        self.life.room_for_connections(self.most).await;
+        self.listener.accept().await
     }
 
     async fn last(&self) -> Connection {
@@ -315,6 +324,27 @@ mod tests {
         assert!(futures::FutureExt::now_or_never(life.unused()).is_none());
         drop((client, let_in));
         life.unused().await;
+    }
+
+    #[tokio::test]
+    async fn who_comes_when_all_places_are_taken_waits_for_one() {
+        use futures::FutureExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let Ok(Bound::Listening(listener, _place)) = bind(&path, false) else { panic!() };
+        listener.set_nonblocking(true).unwrap();
+        let life = Lifecycle::new(std::time::Duration::ZERO);
+        let listener = UnixListener::from_std(listener).unwrap();
+        let porter = Porter { listener, life: life.clone(), is_handed: false, most: 2 };
+        let clients: Vec<_> = (0..3).map(|_| StdStream::connect(&path).unwrap()).collect();
+        let (first, second) = (porter.next().await, porter.next().await);
+        assert_eq!(life.connections(), 2);
+        assert!(porter.next().now_or_never().is_none());
+        drop(first);
+        let third = porter.next().await;
+        assert_eq!(life.connections(), 2);
+        drop((second, third, clients));
+        assert_eq!(life.connections(), 0);
     }
 
     #[tokio::test]

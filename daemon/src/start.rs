@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use futures::StreamExt as _;
@@ -22,15 +23,17 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::{self, Arguments, Asked};
-use crate::daemon::{Daemon, Shared};
+use crate::daemon::{Daemon, Refused, Shared};
+use crate::failure::Failure;
 use crate::flights::Flights;
 use crate::lifecycle::{self, Lifecycle, Reason};
 use crate::listen::{self, Bound, Connection, Place};
 use crate::log::Log;
 use crate::rules::Rules;
 use crate::tasks::Tasks;
+use crate::verbs::checks::Checked;
 use crate::whereabouts::Whereabouts;
-use crate::{VERSION, clock, inherited, protect, services, systemd};
+use crate::{VERSION, clock, inherited, protect, scrape, services, systemd};
 
 /// Threads that run tasks: they wait for sockets; the converter has its own.
 const RUNTIME_THREADS: usize = 2;
@@ -87,6 +90,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     let filter = environment.get(env::LOG).map(|filter| filter.to_string_lossy().into_owned());
     let paths = Paths::of(&environment, Face::Orlop, rustix::process::geteuid().as_raw());
     let own_cache = paths.cache();
+    let metrics_socket = environment.get(env::METRICS_SOCKET).map(PathBuf::from);
     let log_file = arguments.log.clone();
     let log_file = log_file.or_else(|| paths.log(own_cache.as_ref().ok()?).ok());
     let log =
@@ -108,7 +112,8 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     let settings = Settings::load(&paths);
     let settings = settings.inspect_err(|error| tracing::warn!(%error, "settings are ignored"));
     let settings = settings.unwrap_or_default();
-    let (store, temporary_directory) = open_store(cache, settings.cache_max_bytes, &paths)?;
+    let Opened { store, temporary_directory, refused } =
+        open_store(cache, settings.cache_max_bytes, &paths)?;
     let tasks = Tasks::default();
     let shared = Shared {
         life: Lifecycle::new(arguments.idle_exit.unwrap_or(settings.idle_exit)),
@@ -127,6 +132,9 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
             _ => None,
         },
         cache_is_private: temporary_directory.is_some(),
+        refused,
+        checked: Checked::default(),
+        counts: Arc::default(),
         store,
         pool: Pool::new(Clock::new(clock::now, clock::chance), Limits::from(&settings.limits)),
         workers: Workers::new(std::thread::available_parallelism().map_or(1, usize::from)),
@@ -136,6 +144,10 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         collecting: AtomicBool::new(false),
         documents: Flights::new(tasks.clone()),
         blobs: Flights::new(tasks.clone()),
+        tags: Flights::new(tasks.clone()),
+        checks: Flights::new(tasks.clone()),
+        verifications: Flights::new(tasks.clone()),
+        web: Flights::new(tasks.clone()),
         tasks,
         activated: matches!(door, Door::Activated(_)),
     };
@@ -145,7 +157,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|cause| format!("cannot start: {cause}"))?;
-    let outcome = runtime.block_on(run(Daemon::new(shared), door, ready));
+    let outcome = runtime.block_on(run(Daemon::new(shared), door, ready, metrics_socket));
     // Blocking work that was not waited for goes with the process.
     runtime.shutdown_background();
     outcome
@@ -160,26 +172,52 @@ fn socket_of(paths: &Paths, cache: &CachePlace) -> Option<PathBuf> {
     Some(paths.socket(cache).prepare(paths.uid()).ok()?.path)
 }
 
-/// Opens the cache; where that cannot be, a directory that goes with the daemon takes its place.
+/// A cache that was opened.
+struct Opened {
+    store: Store,
+    /// Where it is, when it goes with the daemon.
+    temporary_directory: Option<TempDir>,
+    /// The one that is left as it is.
+    refused: Option<Refused>,
+}
+
+/// Opens the cache; where that cannot be, a directory that goes with the daemon takes its place,
+/// over the cache where that can be read.
 fn open_store(
     cache: Option<PathBuf>,
     cap_bytes: Option<u64>,
     paths: &Paths,
-) -> Result<(Store, Option<TempDir>), String> {
+) -> Result<Opened, String> {
     let settings =
         || orlop_store::Settings { cap_bytes, ..orlop_store::Settings::of_this_process() };
+    let mut refused = None;
+    let mut under = None;
     if let Some(cache) = cache {
         match Store::open(&cache, settings()) {
-            Ok(store) => return Ok((store, None)),
-            Err(error @ orlop_store::Error::Format { .. }) => return Err(error.to_string()),
-            Err(error) => tracing::warn!(%error, "going on without a cache"),
+            Ok(store) => return Ok(Opened { store, temporary_directory: None, refused }),
+            Err(error) => {
+                tracing::warn!(%error, "going on without a cache");
+                match &error {
+                    orlop_store::Error::Format { path, found, .. } => {
+                        let (path, format) = (path.clone(), found.clone());
+                        let failure = Failure::from(error).with_hint(
+                            "use the orlop that made it, or remove all of it: orlop cache clean",
+                        );
+                        refused = Some(Refused { path, format, failure });
+                    }
+                    _ => under = Some(cache),
+                }
+            }
         }
     }
     let failed = |cause: &dyn std::error::Error| format!("no directory for a cache: {cause}");
     let temporary = tempfile::Builder::new().prefix("orlop-").tempdir_in(paths.temporary());
     let temporary = temporary.map_err(|cause| failed(&cause))?;
-    let store = Store::open(&temporary.path().join("cache"), settings());
-    Ok((store.map_err(|cause| failed(&cause))?, Some(temporary)))
+    let own = temporary.path().join("cache");
+    let over = under.and_then(|under| Store::open_over(&own, &under, settings()).ok());
+    let store = over.map_or_else(|| Store::open(&own, settings()), Ok);
+    let store = store.map_err(|cause| failed(&cause))?;
+    Ok(Opened { store, temporary_directory: Some(temporary), refused })
 }
 
 fn bind(
@@ -204,7 +242,12 @@ fn tell_ready(ready: Option<OwnedFd>) -> Result<(), String> {
     Ok(())
 }
 
-async fn run(daemon: Daemon, door: Door, ready: Option<OwnedFd>) -> Result<(), String> {
+async fn run(
+    daemon: Daemon,
+    door: Door,
+    ready: Option<OwnedFd>,
+    metrics_socket: Option<PathBuf>,
+) -> Result<(), String> {
     let place = match &door {
         Door::Socket(_, place) => Some(place.clone()),
         _ => None,
@@ -221,6 +264,11 @@ async fn run(daemon: Daemon, door: Door, ready: Option<OwnedFd>) -> Result<(), S
     let server =
         daemon.tasks.spawn("server", router.serve_with_incoming_shutdown(incoming, shutdown));
     let upkeep = daemon.clone();
+    let metrics = metrics_socket.map(|path| {
+        let daemon = daemon.clone();
+        let serve = async move { scrape::serve(daemon, &path).await };
+        upkeep.tasks.spawn("metrics", serve)
+    });
     let upkeep_task = daemon.tasks.spawn("upkeep", async move { upkeep.keep_up().await });
     systemd::ready();
     tracing::info!(version = VERSION, pid = std::process::id(), "serving");
@@ -236,7 +284,7 @@ async fn run(daemon: Daemon, door: Door, ready: Option<OwnedFd>) -> Result<(), S
             life.unused().await;
         }
         life.drain();
-        drop(upkeep_task);
+        drop((upkeep_task, metrics));
         drop(server.await);
         daemon.tasks.finished().await;
     };

@@ -50,6 +50,17 @@ impl Tasks {
         AbortOnDropHandle::new(tokio::spawn(self.running.track_future(work.instrument(span))))
     }
 
+    /// Starts a task that nobody waits for, but the daemon's end.
+    #[expect(clippy::disallowed_methods, reason = "the one home of tokio::spawn")]
+    pub(crate) fn left_alone(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let span = tracing::debug_span!("task", what);
+        drop(tokio::spawn(self.running.track_future(work.instrument(span))));
+    }
+
     /// Runs blocking work on a thread of its own and waits for it. Dropping the future raises the
     /// work's [`Stop`]; the thread ends when the work looks at it.
     ///

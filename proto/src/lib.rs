@@ -5,6 +5,12 @@
 
 pub mod status;
 
+/// The bytes of a message as they travel.
+#[must_use]
+pub fn bytes_of(message: &impl prost::Message) -> Vec<u8> {
+    message.encode_to_vec()
+}
+
 /// Version 1 of the API.
 #[expect(clippy::large_enum_variant, reason = "generated: a message of a stream is moved once")]
 pub mod v1 {

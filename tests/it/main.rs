@@ -3,6 +3,8 @@
 //! One file a topic. A test says what is given, does one thing, and checks what is there then.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod build;
+mod cache;
 mod credential_disks;
 mod credential_files;
 mod credential_helper;
@@ -14,10 +16,12 @@ mod daemon_ends;
 mod explain;
 mod explain_cases;
 mod inspect;
+mod local_sources;
 mod login;
 mod login_proof;
 mod logout;
 mod many_logins;
+mod offline;
 mod oras;
 mod others;
 mod pull;
@@ -28,5 +32,6 @@ mod registry_rows;
 mod rules;
 mod run;
 mod tags;
+mod web_sources;
 mod words_outside;
 mod world;

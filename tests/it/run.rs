@@ -6,7 +6,7 @@ use orlop_kit::{Entry, Image, Layer, Outcome, Registry, Site, layer, tools, unti
 use rustix::process::Signal;
 
 /// Whether containers can be run here; says so where not.
-fn runnable() -> bool {
+pub(crate) fn runnable() -> bool {
     if probe().is_empty() {
         tools::skip("the C library's static half is not there");
         return false;

@@ -2,11 +2,13 @@
 //!
 //! Not here: flags as tables ([`crate::flags`]); what a command does beyond that: the crates.
 
+mod build;
 mod cache;
 mod daemon;
 pub(crate) mod exec;
 mod help;
 mod inspect;
+mod metrics;
 pub(crate) mod pull;
 mod push;
 mod registry;
@@ -48,14 +50,19 @@ pub(crate) const ALL: &[Command] = &[
     tags::COMMAND,
     resolve::COMMAND,
     inspect::COMMAND,
+    build::COMMAND,
     registry::login::COMMAND,
     registry::logout::COMMAND,
     registry::list::COMMAND,
     registry::explain::COMMAND,
     cache::list::COMMAND,
+    cache::usage::COMMAND,
     cache::clean::COMMAND,
     cache::verify::COMMAND,
+    cache::pin::PIN,
+    cache::pin::UNPIN,
     status::COMMAND,
+    metrics::COMMAND,
     daemon::STOP,
     version::COMMAND,
     help::COMMAND,

@@ -2,7 +2,9 @@
 //!
 //! Not here: asking the daemon ([`crate::pulling`]), the output's name ([`crate::destination`]).
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use orlop_oci::uri::UriError;
 use orlop_oci::{ImageUri, Platform, Transport};
@@ -10,12 +12,12 @@ use orlop_proto::v1::{self, Kind, PullRequest};
 
 use crate::access;
 use crate::commands::Command;
-use crate::context::Context;
+use crate::context::{Context, absolute};
 use crate::destination::{Destination, default_name};
 use crate::failure::Failure;
 use crate::flags::{Count, Flag, Spec};
 use crate::options::Options;
-use crate::pulling;
+use crate::pulling::{self, Telling};
 
 /// Flags that choose from an index.
 pub(crate) const PLATFORM: &[Flag] = &[
@@ -31,6 +33,7 @@ const FLAGS: &[Flag] = &[
     Flag::text("dir", "PATH", "put the output file into this directory")
         .keys(&["PULLDIR", "PULLFOLDER"]),
     Flag::switch("disable-cache", "use no cache and leave nothing in it").keys(&["DISABLE_CACHE"]),
+    OFFLINE,
     access::LOGIN,
     Flag::switch("no-cleanup", "").keys(&["NO_CLEANUP"]).hidden().no_effect(),
     Flag::switch("reproducible", "").keys(&["REPRODUCIBLE"]).hidden().no_effect(),
@@ -46,13 +49,18 @@ const FLAGS: &[Flag] = &[
     Flag::switch("sandbox", "").keys(&["SANDBOX"]).hidden().refused("pull a SIF and run that"),
 ];
 
+/// Flag of the commands that can do with what the cache holds.
+pub(crate) const OFFLINE: Flag =
+    Flag::switch("offline", "ask no registry: use what the cache holds").keys(&["OFFLINE"]);
+
 pub(crate) const COMMAND: Command = Command {
     spec: &Spec {
         path: "pull",
         arguments: "[output file] <URI>",
         about: "Pull an image and make a SIF file of it",
         long_about: "URI: docker://[HOST/]PATH[:TAG][@DIGEST] for an OCI image, oras://HOST/PATH[:TAG] for a SIF \
-            that was pushed.\n\nExample: orlop pull docker://docker.io/library/debian:12",
+            that was pushed; docker-archive:FILE[:IMAGE], oci:DIRECTORY[:IMAGE] or oci-archive:FILE[:IMAGE] for \
+            an image in a local file or directory.\n\nExample: orlop pull docker://docker.io/library/debian:12",
         count: Count::between(1, 2),
         flags: &[FLAGS, PLATFORM, access::FLAGS],
         payload: false,
@@ -68,10 +76,11 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     };
     let uri = parse(&text)?;
     let name = options.path("name").map(PathBuf::from).or(given);
-    let name = name.or_else(|| uri.reference().map(default_name)).unwrap_or_default();
+    let name = name.unwrap_or_else(|| default_name(&uri));
     let destination = Destination::check(&name, options.path("dir"), options.is_on("force"))?;
     let within = match uri {
         ImageUri::Oras(_) => "While pulling image from oci registry",
+        ImageUri::Url(_) => "While pulling from image from http(s)",
         _ => "While making image from oci registry",
     };
     let host = access::host_of(&text);
@@ -92,11 +101,18 @@ fn pull(
     if options.is_on("disable-cache") {
         context.without_cache();
     }
-    let pulled = pulling::pull(&request, context)?;
+    let pulled = pulling::pull(&request, Telling::Pull, context)?;
     if pulled.is_new() {
         context.output.info("Creating SIF file...");
     }
-    pulled.write(destination, context)
+    match pulled.write(destination, context) {
+        // Found as it was read: it is made anew, once.
+        Err(failure) if failure.kind() == Kind::CacheDamaged => {
+            pulling::heal(&pulled, &failure, context)?;
+            pulling::pull(&request, Telling::Pull, context)?.write(destination, context)
+        }
+        outcome => outcome,
+    }
 }
 
 /// Reads the reference of a pull.
@@ -106,7 +122,11 @@ fn pull(
 pub(crate) fn parse(text: &str) -> Result<ImageUri, Failure> {
     let uri = ImageUri::parse(text).map_err(|error| uri_failure(&error))?;
     match &uri {
-        ImageUri::Docker(_) | ImageUri::Oras(_) => Ok(uri),
+        ImageUri::Docker(_)
+        | ImageUri::Oras(_)
+        | ImageUri::Local { .. }
+        | ImageUri::DockerDaemon(_)
+        | ImageUri::Url(_) => Ok(uri),
         ImageUri::Path(_) => {
             Err(Failure::new(Kind::ReferenceInvalid, "No transport type URI supplied")
                 .hint(format!("for an image of a registry, type docker://{text}")))
@@ -141,13 +161,27 @@ pub(crate) fn request(
     context: &mut Context,
 ) -> Result<PullRequest, Failure> {
     let access = access::access(options, context)?;
+    let file = match ImageUri::parse(uri) {
+        Ok(ImageUri::Local { path, .. }) => Some(local_file(&path)?),
+        _ => None,
+    };
     Ok(PullRequest {
         context: Some(context.sent()),
         access: Some(access),
         uri: uri.to_owned(),
         platform_explicit: platform.is_some(),
         platform,
+        offline: options.is_on("offline"),
+        file,
+        docker_host: options.text("docker-host").unwrap_or_default(),
     })
+}
+
+/// The file or directory of an image as this process sees it: what is not there is told at once.
+fn local_file(path: &Path) -> Result<v1::LocalFile, Failure> {
+    let path = absolute(path);
+    let found = std::fs::metadata(&path).map_err(|cause| Failure::file("open", &path, &cause))?;
+    Ok(v1::LocalFile { path: path.into_os_string().into_vec(), inode: found.ino() })
 }
 
 /// The platform that the flags name, if they do.

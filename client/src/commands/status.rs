@@ -1,7 +1,9 @@
 //! `orlop status`: the daemon, its cache and what it does.
 
+use std::time::Duration;
+
 use orlop_proto::v1::daemon_client::DaemonClient;
-use orlop_proto::v1::{StatusReply, StatusRequest};
+use orlop_proto::v1::{Flight, StatusReply, StatusRequest};
 
 use crate::commands::Command;
 use crate::connection::Connection;
@@ -18,13 +20,19 @@ pub(crate) const COMMAND: Command = Command {
         about: "Show the daemon, its cache and its work",
         long_about: "Ends with 0 also when no daemon runs: the next command that needs one starts it.",
         count: Count::exactly(0),
-        flags: &[&[Flag::switch("json", "print JSON").short('j')]],
+        flags: &[&[
+            Flag::switch("json", "print JSON").short('j'),
+            Flag::switch("watch", "show it again every second until interrupted").short('w'),
+        ]],
         payload: false,
     },
     run,
 };
 
 fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
+    if options.is_on("watch") {
+        return watch(options, context);
+    }
     let place = context.place();
     let request = StatusRequest { context: Some(context.sent()) };
     let reply = match Connection::running(&place, &context.output)? {
@@ -60,6 +68,109 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Time between two looks of `--watch`.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Shows the state again and again, on a terminal in place. Ends when the daemon does.
+fn watch(options: &Options, context: &mut Context) -> Result<u8, Failure> {
+    let place = context.place();
+    let Some(daemon) = Connection::running(&place, &context.output)? else {
+        context.output.line("Daemon:   not running; the next command that needs it starts it");
+        return Ok(0);
+    };
+    let (started, is_json, mut output) =
+        (context.now, options.is_on("json"), context.output.clone());
+    let request = StatusRequest { context: Some(context.sent()) };
+    let ended = daemon.run(async |channel| {
+        let mut client = DaemonClient::new(channel);
+        let mut ticks = tokio::time::interval(TICK);
+        let (mut last, mut looks) = (None::<StatusReply>, 0_i64);
+        loop {
+            ticks.tick().await;
+            let status = match client.status(request.clone()).await {
+                Ok(status) => status.into_inner(),
+                Err(status) => return Err(Failure::from(status)),
+            };
+            if is_json {
+                let mut line = json(&status).to_string();
+                line.push('\n');
+                output.data(line.as_bytes());
+            } else {
+                output.screen(&watched(&status, last.as_ref(), started + looks));
+            }
+            if output.is_broken() {
+                return Ok(());
+            }
+            last = Some(status);
+            looks += 1;
+        }
+    });
+    match ended {
+        Err(failure) if failure.is_lost_daemon() => {
+            context.output.line("Daemon:   it has ended");
+            Ok(0)
+        }
+        outcome => outcome.map(|()| 0),
+    }
+}
+
+/// The lines of one look, with rates since the last.
+fn watched(status: &StatusReply, last: Option<&StatusReply>, now: i64) -> Vec<String> {
+    let counts = status.counts.unwrap_or_default();
+    let before = last.and_then(|last| last.counts).unwrap_or(counts);
+    let rate = |bytes: u64, before: u64| format!("{}/s", size(bytes.saturating_sub(before)));
+    let waiting: u32 = status.flights.iter().map(|flight| flight.callers).sum();
+    let mut lines = vec![
+        format!("Daemon:   process {}, {}", status.pid, age(now - status.started)),
+        format!(
+            "Clients:  {} connected, {} calls, {waiting} waiting",
+            status.connections, status.calls
+        ),
+        format!(
+            "Cache:    {} of at most {}, {} free",
+            size(status.cache_bytes),
+            size(status.cache_cap_bytes),
+            size(status.free_bytes)
+        ),
+        format!(
+            "Fetched:  {} in all, {}",
+            size(counts.fetched_bytes),
+            rate(counts.fetched_bytes, before.fetched_bytes)
+        ),
+        format!(
+            "Pulls:    {} asked for, {} from the cache, {} failed",
+            counts.pulls, counts.pulls_cached, counts.pulls_failed
+        ),
+        format!(
+            "Memory:   {}, at most {} so far",
+            size(status.memory_bytes),
+            size(status.memory_peak_bytes)
+        ),
+    ];
+    if status.flights.is_empty() {
+        lines.push("Work:     none".to_owned());
+    }
+    for flight in &status.flights {
+        let earlier = last.and_then(|last| last.flights.iter().find(|one| one.what == flight.what));
+        let speed = earlier.map(|earlier| format!(", {}", rate(flight.bytes, earlier.bytes)));
+        lines.push(format!("{}{}", work(flight), speed.unwrap_or_default()));
+    }
+    lines
+}
+
+fn work(flight: &Flight) -> String {
+    let total =
+        if flight.total == 0 { String::new() } else { format!(" of {}", size(flight.total)) };
+    let callers = if flight.callers == 1 { "caller" } else { "callers" };
+    let elsewhere = if flight.elsewhere { ", done by another node" } else { "" };
+    format!(
+        "Work:     {}: {}{total}, {} {callers}{elsewhere}",
+        flight.what,
+        size(flight.bytes),
+        flight.callers
+    )
+}
+
 fn lines(status: &StatusReply, now: i64) -> Vec<String> {
     let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
     let by = if status.activated { ", started by systemd" } else { "" };
@@ -80,23 +191,16 @@ fn lines(status: &StatusReply, now: i64) -> Vec<String> {
             seconds => format!("Ends:     after {} without work", age(seconds.cast_signed())),
         },
     ];
+    if !status.cache_problem.is_empty() {
+        lines.push(format!("Problem:  {}", status.cache_problem));
+    }
     if status.log_dropped > 0 {
         lines.push(format!("          {} log lines could not be written", status.log_dropped));
     }
     if status.flights.is_empty() {
         lines.push("Work:     none".to_owned());
     }
-    for flight in &status.flights {
-        let total =
-            if flight.total == 0 { String::new() } else { format!(" of {}", size(flight.total)) };
-        let callers = if flight.callers == 1 { "caller" } else { "callers" };
-        lines.push(format!(
-            "Work:     {}: {}{total}, {} {callers}",
-            flight.what,
-            size(flight.bytes),
-            flight.callers
-        ));
-    }
+    lines.extend(status.flights.iter().map(work));
     lines
 }
 
@@ -116,7 +220,7 @@ fn json(status: &StatusReply) -> serde_json::Value {
         .map(|flight| {
             serde_json::json!({
                 "what": flight.what, "callers": flight.callers,
-                "bytes": flight.bytes, "total": flight.total,
+                "bytes": flight.bytes, "total": flight.total, "elsewhere": flight.elsewhere,
             })
         })
         .collect();

@@ -16,7 +16,6 @@ pub(crate) fn refusal(command: &str, second: &str) -> Option<Failure> {
         "config" => "use --fakeroot, which needs no configuration, or ask the administrator",
         "completion" => "there is no replacement yet",
         "search" | "delete" | "tag" => "use skopeo or oras",
-        "build" => "use `pull` to make a SIF of an image",
         "instance" => "start the program with `exec` or `run` in the background",
         "sif" | "overlay" | "buildcfg" | "run-help" => "use Apptainer's command on the SIF file",
         "cache" if !second.is_empty() && !second.starts_with('-') => {

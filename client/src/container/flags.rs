@@ -95,6 +95,7 @@ pub(crate) const PROCESS: &[Flag] = &[
         .keys(&["IGNORE_FAKEROOT_COMMAND"])
         .hidden()
         .no_effect(),
+    crate::commands::pull::OFFLINE,
     Flag::switch("disable-cache", "use no cache and leave nothing in it").keys(&["DISABLE_CACHE"]),
     crate::access::LOGIN,
 ];

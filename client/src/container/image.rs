@@ -6,6 +6,8 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::Path;
 
+use orlop_oci::ImageUri;
+use orlop_oci::uri::UriError;
 use orlop_proto::v1::Kind;
 use orlop_runtime::holder::{self, Holder, Image, Mapping, Origin, Scope};
 use orlop_runtime::{Root, Wanted, Writable};
@@ -15,7 +17,7 @@ use crate::commands::pull;
 use crate::context::Context;
 use crate::failure::{Failure, system_words};
 use crate::options::Options;
-use crate::pulling::{self, Pulled};
+use crate::pulling::{self, Pulled, Telling};
 
 /// Variables by which batch systems name a job, and one of its steps.
 const JOBS: [(&str, &str); 5] = [
@@ -41,7 +43,7 @@ pub(super) fn root(
         let message = format!("no instance found with name {name}");
         return Err(Failure::new(Kind::Unsupported, message).within("While setting image/instance"));
     }
-    let image = if text.contains("://") {
+    let image = if is_reference(named) {
         reference(&text, options, context)?
     } else {
         let path = Path::new(named);
@@ -61,14 +63,19 @@ pub(super) fn root(
     hold(&image, wanted, context).map(Root::Holder)
 }
 
+/// True for what has to be fetched or converted first; a path is everything else.
+pub(super) fn is_reference(named: &OsStr) -> bool {
+    !matches!(ImageUri::parse(named), Ok(ImageUri::Path(_)) | Err(UriError::Empty))
+}
+
 fn reference(text: &str, options: &Options, context: &mut Context) -> Result<Image, Failure> {
-    let within = format!("Unable to handle {text} uri");
+    let within = format!("Unable to handle {} uri", crate::access::shown(text));
     pull::parse(text).map_err(|failure| failure.within(within.clone()))?;
     if options.is_on("disable-cache") {
         context.without_cache();
     }
     let pulled = pull::request(options, text, None, context)
-        .and_then(|request| pulling::pull(&request, context))
+        .and_then(|request| pulling::pull(&request, Telling::Pull, context))
         .map_err(|failure| {
             failure.about_host(&crate::access::host_of(text)).within(within.clone())
         })?;

@@ -82,8 +82,8 @@ pub(super) fn wanted(
 
 /// What `APPTAINER_CONTAINER` shows.
 fn image_name(image: &OsStr) -> OsString {
-    if image.to_string_lossy().contains("://") {
-        return image.to_owned();
+    if super::image::is_reference(image) {
+        return crate::access::shown(&image.to_string_lossy()).into();
     }
     let path = std::fs::canonicalize(image).unwrap_or_else(|_| absolute(image.as_ref()));
     path.into_os_string()

@@ -143,6 +143,13 @@ pub const ACCOUNT_FILE_BYTES: u64 = 16 * MIB;
 
 // Local files.
 
+/// Entries of an archive of whole images: layers of a thousand images and what describes them.
+pub const ARCHIVE_ENTRIES: u64 = 100_000;
+/// Bytes of `manifest.json`, `index.json` and the like in such an archive: 4 MiB, as a manifest.
+pub const ARCHIVE_DOCUMENT_BYTES: u64 = 4 * MIB;
+/// Symbolic and hard links followed to one file of an archive.
+pub const ARCHIVE_LINKS: usize = 8;
+
 /// Bytes of a credential file: 4 MiB.
 pub const CREDENTIAL_FILE_BYTES: u64 = 4 * MIB;
 /// Bytes of `remote.yaml`: 1 MiB.

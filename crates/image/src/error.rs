@@ -104,6 +104,16 @@ pub enum Error {
         #[source]
         cause: io::Error,
     },
+    /// A tar that holds images is not what a tar may be.
+    #[error("entry \"{entry}\", at byte {offset}: {fault}")]
+    Archive {
+        /// The entry's name, escaped; empty where the fault is not within an entry.
+        entry: String,
+        /// Offset of the entry's header, in bytes of the tar.
+        offset: u64,
+        /// What is wrong, in lower case, without a full stop.
+        fault: String,
+    },
     /// A local file could not be read or written.
     #[error("{what}")]
     Disk {

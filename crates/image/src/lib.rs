@@ -15,6 +15,7 @@
 mod assemble;
 mod blocks;
 mod decode;
+mod decompressed;
 mod error;
 mod key;
 mod limits;
@@ -36,6 +37,7 @@ mod wire;
 mod workers;
 
 pub use assemble::assemble;
+pub use decompressed::Decompressed;
 pub use error::{BoxError, Error, Place, escaped};
 pub use key::{KeyError, RecipeKey, SegmentKey, recipe_key, segment_key};
 pub use limits::Limits;
@@ -44,5 +46,6 @@ pub use pipeline::{Conversion, LayerSource, convert};
 pub use recipe::{ImageInputs, Recipe, build_recipe};
 pub use segment::SegmentIndex;
 pub use singularity_d::scripts;
+pub use tar::{Member, MemberKind, members};
 pub use virtual_sif::VirtualSif;
 pub use workers::Workers;

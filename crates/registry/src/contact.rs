@@ -49,6 +49,23 @@ pub(crate) struct Contact {
 }
 
 impl Contact {
+    /// The host of a URL that a user named, which is not pinged.
+    pub(crate) fn of_url(
+        endpoint: Endpoint,
+        checks: Checks,
+        certificates: Arc<HostCertificates>,
+    ) -> Self {
+        Self {
+            class: class_of(&endpoint),
+            allows_http: endpoint.scheme() == Scheme::Http,
+            endpoint,
+            challenges: Vec::new(),
+            checks,
+            certificates,
+            since: Instant::now(),
+        }
+    }
+
     pub(crate) const fn namer(&self) -> Namer {
         Namer { class: self.class, allows_http: self.allows_http }
     }

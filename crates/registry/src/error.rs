@@ -30,6 +30,8 @@ pub enum Wanted {
     Repository,
     /// Room for, or a part of, an upload.
     Upload,
+    /// A file at a URL that a user named.
+    File,
 }
 
 impl std::fmt::Display for Wanted {
@@ -41,6 +43,7 @@ impl std::fmt::Display for Wanted {
             Self::Token => "a token",
             Self::Repository => "repository",
             Self::Upload => "an upload",
+            Self::File => "file",
         })
     }
 }
@@ -222,6 +225,25 @@ pub enum Error {
         endpoint: Endpoint,
         /// Of which blob.
         digest: Digest,
+    },
+    /// A file at a URL has another length than was announced, or became another file.
+    #[error("{endpoint} sent a file of {actual} bytes where {expected} were announced")]
+    Length {
+        /// Who sent it.
+        endpoint: Endpoint,
+        /// What was announced first.
+        expected: u64,
+        /// What came, or was announced later.
+        actual: u64,
+    },
+    /// A running Docker could not give an image.
+    #[error("{what}")]
+    Docker {
+        /// What was wrong, in Docker's words where it has some.
+        what: String,
+        /// Why.
+        #[source]
+        cause: Option<BoxError>,
     },
     /// A transfer broke off and could not be resumed within the limits.
     #[error("the transfer from {endpoint} broke off after {at} bytes")]

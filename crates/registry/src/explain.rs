@@ -26,15 +26,17 @@ impl Repository {
         let offered = challenges(answer.response.headers());
         let words = self.words(answer).await;
         let message = words.ending();
+        // Files at URLs know no logins.
+        let may_log_in = wanted != Wanted::File;
         match status {
-            401 if is_origin && wanted != Wanted::Token && offered.is_empty() => {
+            401 if is_origin && may_log_in && wanted != Wanted::Token && offered.is_empty() => {
                 Error::Challenge { endpoint, offered: String::new() }
             }
-            401 | 403 if is_origin => {
+            401 | 403 if is_origin && may_log_in => {
                 let known = self.known().await.ok().flatten();
                 Error::Refused { endpoint, status, who: who(known.as_ref()), message }
             }
-            404 | 410 if matches!(wanted, Wanted::Manifest | Wanted::Blob) => {
+            404 | 410 if matches!(wanted, Wanted::Manifest | Wanted::Blob | Wanted::File) => {
                 Error::NotFound { endpoint, wanted, name: name.to_owned() }
             }
             429 => {

@@ -109,6 +109,21 @@ impl Repository {
         }))
     }
 
+    /// A host that is asked for a file, for nobody.
+    pub(crate) fn of_host(session: &Session, host: Host, insecure: bool) -> Self {
+        Self(Arc::new(Inner {
+            session: session.clone(),
+            host,
+            path: String::new(),
+            reference: None,
+            insecure,
+            plain: false,
+            access: Access::Pull,
+            has_next: false,
+            login: None,
+        }))
+    }
+
     /// Returns the host as written.
     #[must_use]
     pub fn host(&self) -> &Host {

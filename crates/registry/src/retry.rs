@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::error::Error;
+use crate::error::{Error, Wanted};
 use crate::limits::Limits;
 
 /// What follows a failed try.
@@ -50,6 +50,7 @@ const fn is_worth_it(error: &Error) -> bool {
         Error::Unreachable { lasting, .. } => !*lasting,
         Error::Broken { .. } => true,
         Error::Limited { is_quota, .. } => !*is_quota,
+        Error::Failed { status: 401 | 403, wanted: Wanted::File, .. } => false,
         // 401 and 403 get here from a place to which a registry redirected: its address has
         // expired, and the registry gives a new one (R96).
         Error::Failed { status, .. } => {
@@ -102,7 +103,6 @@ fn http_date(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::endpoint::Endpoint;
-    use crate::error::Wanted;
 
     fn endpoint() -> Endpoint {
         Endpoint::of(&url::Url::parse("https://r.example").unwrap()).unwrap()

@@ -5,12 +5,12 @@
 //! pid only on its own host. A claim is a hint and no right: two that both work publish the same
 //! bytes.
 
+use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use orlop_config::limits;
-use orlop_publish::{Draft, Mode, PublishError};
 use serde::{Deserialize, Serialize};
 
 use crate::files::random;
@@ -24,6 +24,9 @@ const LIMIT: u64 = 4096;
 struct Stored {
     host: String,
     boot: String,
+    /// Which space of process ids `pid` is of.
+    #[serde(default)]
+    space: String,
     pid: u32,
     /// Tells two claims of one process apart.
     nonce: u64,
@@ -43,7 +46,6 @@ pub enum Claimed {
 /// A claim of this process; dropping it gives it up.
 #[derive(Debug)]
 pub struct Claim {
-    store: Store,
     path: PathBuf,
     stored: Stored,
 }
@@ -75,66 +77,94 @@ impl Store {
     /// [`Error::DiskFull`], [`Error::Disk`].
     pub fn claim(&self, entry: &Entry, now: Instant) -> Result<Claimed, Error> {
         let path = self.layout().claims().join(entry.file_name());
+        let stored = self.new_claim();
+        let bytes = encode(&stored, &path)?;
+        let failed = |cause| Error::disk("write", &path, 0, cause);
+        // A hint need not survive a power cut: nothing is synced, and closing makes it visible to
+        // other nodes.
+        let mut options = File::options();
+        options.write(true).create_new(true).mode(0o600);
+        let made = self.mended(|| match options.open(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
+            Err(cause) => Err(failed(cause)),
+        })?;
+        let Some(mut file) = made else {
+            let last = read(&path).unwrap_or_default();
+            let store = self.clone();
+            return Ok(Claimed::Theirs(Watch { store, path, last, changed: now }));
+        };
+        let claim = Claim { path: path.clone(), stored };
+        if let Err(cause) = file.write_all(&bytes) {
+            // What has no content is nobody's: it is not given up by itself.
+            drop(std::fs::remove_file(&path));
+            return Err(failed(cause));
+        }
+        Ok(Claimed::Ours(claim))
+    }
+
+    fn new_claim(&self) -> Stored {
         let settings = self.settings();
-        let stored = Stored {
+        Stored {
             host: settings.host.clone(),
             boot: settings.boot.clone(),
+            space: settings.processes.clone(),
             pid: settings.pid,
             nonce: random(),
             beat: 0,
-        };
-        let bytes = encode(&stored, &path)?;
-        let failed = |error| Error::publish(bytes.len() as u64, error);
-        let tmp = self.layout().tmp();
-        let begin = || Draft::within(&tmp, &path, Mode::Exact(0o600)).map_err(failed);
-        let mut draft = self.mended(begin)?;
-        draft.write_all(&bytes).map_err(|cause| Error::disk("write", &path, 0, cause))?;
-        match draft.publish_new() {
-            Ok(_) => Ok(Claimed::Ours(Claim { store: self.clone(), path, stored })),
-            Err(PublishError::Exists { .. }) => {
-                let last = read(&path).unwrap_or_default();
-                let store = self.clone();
-                Ok(Claimed::Theirs(Watch { store, path, last, changed: now }))
-            }
-            Err(error) => Err(failed(error)),
         }
     }
 }
 
 impl Claim {
-    /// Says that this process is still at it. To be called every `limits::CLAIM_RENEW`.
+    /// Says that this process is still at it; false when it no longer holds the claim. To be called
+    /// every `limits::CLAIM_RENEW`.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`]: worth a line in the log, the work goes on.
-    pub fn renew(&mut self) -> Result<(), Error> {
+    pub fn renew(&mut self) -> Result<bool, Error> {
+        if !self.is_ours() {
+            return Ok(false);
+        }
         self.stored.beat = self.stored.beat.saturating_add(1);
         let bytes = encode(&self.stored, &self.path)?;
-        self.store.publish_bytes(&self.path, &bytes).map(drop)
+        // In place: the text only ever grows, and one that is half written differs from the last.
+        File::options()
+            .write(true)
+            .open(&self.path)
+            .and_then(|mut file| file.write_all(&bytes))
+            .map_err(|cause| Error::disk("write", &self.path, 0, cause))?;
+        Ok(true)
+    }
+
+    /// Whether the file still says that this process holds it.
+    fn is_ours(&self) -> bool {
+        read(&self.path)
+            .and_then(|bytes| decode(&bytes))
+            .is_some_and(|stored| stored.nonce == self.stored.nonce)
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         // Somebody may have taken it over meanwhile: then it is theirs.
-        let ours = read(&self.path).and_then(|bytes| decode(&bytes)).is_some_and(|stored| {
-            (stored.nonce, stored.pid) == (self.stored.nonce, self.stored.pid)
-        });
-        if ours {
+        if self.is_ours() {
             drop(std::fs::remove_file(&self.path));
         }
     }
 }
 
 impl Watch {
-    /// Looks at the claim. To be called every second or so.
-    pub fn look(&mut self, now: Instant) -> Seen {
+    /// Looks at the claim, which is stale when it has not changed for so long. To be called every
+    /// second or so.
+    pub fn look(&mut self, now: Instant, stale: Duration) -> Seen {
         let Some(bytes) = read(&self.path) else { return Seen::Gone };
         if bytes != self.last {
             self.last = bytes;
             self.changed = now;
         }
         let unchanged = now.saturating_duration_since(self.changed);
-        if unchanged >= limits::CLAIM_STALE || self.is_holder_dead() {
+        if unchanged >= stale || self.is_holder_dead() {
             return Seen::Stale;
         }
         Seen::Alive
@@ -158,24 +188,18 @@ impl Watch {
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`].
     pub fn take_over(self) -> Result<Claim, Error> {
-        let settings = self.store.settings();
-        let stored = Stored {
-            host: settings.host.clone(),
-            boot: settings.boot.clone(),
-            pid: settings.pid,
-            nonce: random(),
-            beat: 0,
-        };
+        let stored = self.store.new_claim();
         let bytes = encode(&stored, &self.path)?;
         self.store.publish_bytes(&self.path, &bytes)?;
-        Ok(Claim { store: self.store, path: self.path, stored })
+        Ok(Claim { path: self.path, stored })
     }
 
     /// True when the holder was a process of this host's boot that has ended.
     fn is_holder_dead(&self) -> bool {
         let Some(stored) = decode(&self.last) else { return false };
         let settings = self.store.settings();
-        let here = stored.host == settings.host && stored.boot == settings.boot;
+        let here = (&stored.host, &stored.boot, &stored.space)
+            == (&settings.host, &settings.boot, &settings.processes);
         here && !settings.boot.is_empty() && is_dead(stored.pid)
     }
 }
@@ -186,7 +210,7 @@ fn is_dead(pid: u32) -> bool {
 }
 
 fn read(path: &Path) -> Option<Vec<u8>> {
-    let file = std::fs::File::open(path).ok()?;
+    let file = File::open(path).ok()?;
     crate::files::read_all(&file, LIMIT).ok().map(Option::unwrap_or_default)
 }
 
@@ -203,6 +227,8 @@ mod tests {
     use super::*;
     use crate::store::Settings;
     use crate::store::tests::{key, on_host, store};
+
+    const STALE: Duration = orlop_config::limits::CLAIM_STALE;
 
     fn entry() -> Entry {
         Entry::Segment(key(1))
@@ -229,9 +255,9 @@ mod tests {
         let now = Instant::now();
         let claim = ours(store.claim(&entry(), now).unwrap());
         let mut watch = theirs(other.claim(&entry(), now).unwrap());
-        assert_eq!(watch.look(now), Seen::Alive);
+        assert_eq!(watch.look(now, STALE), Seen::Alive);
         drop(claim);
-        assert_eq!(watch.look(now), Seen::Gone);
+        assert_eq!(watch.look(now, STALE), Seen::Gone);
         ours(other.claim(&entry(), now).unwrap());
     }
 
@@ -243,15 +269,16 @@ mod tests {
         let other = on_host(&directory, "there");
         let mut watch = theirs(other.claim(&entry(), now).unwrap());
         let after = |seconds| now + Duration::from_secs(seconds);
-        assert_eq!(watch.look(after(29)), Seen::Alive);
-        claim.renew().unwrap();
-        assert_eq!(watch.look(after(31)), Seen::Alive);
-        assert_eq!(watch.look(after(60)), Seen::Alive);
-        assert_eq!(watch.look(after(61)), Seen::Stale);
+        assert_eq!(watch.look(after(29), STALE), Seen::Alive);
+        assert!(claim.renew().unwrap());
+        assert_eq!(watch.look(after(31), STALE), Seen::Alive);
+        assert_eq!(watch.look(after(60), STALE), Seen::Alive);
+        assert_eq!(watch.look(after(61), STALE), Seen::Stale);
         let taken = watch.take_over().unwrap();
-        // The one that was frozen gives up what is no longer its own.
+        // The one that was frozen neither renews nor gives up what is no longer its own.
+        assert!(!claim.renew().unwrap());
         drop(claim);
-        assert_eq!(theirs(store.claim(&entry(), now).unwrap()).look(now), Seen::Alive);
+        assert_eq!(theirs(store.claim(&entry(), now).unwrap()).look(now, STALE), Seen::Alive);
         drop(taken);
         ours(store.claim(&entry(), now).unwrap());
     }
@@ -265,8 +292,21 @@ mod tests {
         let dead = Store::open(store.root(), settings).unwrap();
         let now = Instant::now();
         let claim = ours(dead.claim(&entry(), now).unwrap());
-        assert_eq!(theirs(store.claim(&entry(), now).unwrap()).look(now), Seen::Stale);
+        assert_eq!(theirs(store.claim(&entry(), now).unwrap()).look(now, STALE), Seen::Stale);
         drop(claim);
+    }
+
+    #[test]
+    fn a_process_of_another_container_is_not_known_to_be_dead() {
+        let (_directory, store) = store();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let processes = "pid:[1]".to_owned();
+        let settings = Settings { pid: child.id(), processes, ..store.settings().clone() };
+        let there = Store::open(store.root(), settings).unwrap();
+        let now = Instant::now();
+        let _claim = ours(there.claim(&entry(), now).unwrap());
+        assert_eq!(theirs(store.claim(&entry(), now).unwrap()).look(now, STALE), Seen::Alive);
     }
 
     #[test]
@@ -276,8 +316,8 @@ mod tests {
         std::fs::write(path, b"{").unwrap();
         let now = Instant::now();
         let mut watch = theirs(store.claim(&entry(), now).unwrap());
-        assert_eq!(watch.look(now), Seen::Alive);
-        assert_eq!(watch.look(now + Duration::from_secs(30)), Seen::Stale);
+        assert_eq!(watch.look(now, STALE), Seen::Alive);
+        assert_eq!(watch.look(now + Duration::from_secs(30), STALE), Seen::Stale);
         watch.take_over().unwrap();
     }
 }

@@ -1,16 +1,74 @@
 //! Documents and whole blobs: manifests, configs and SIF files, named by their digest.
 //!
 //! A document is small and hashed at each reading. A SIF is compared with its size at each opening
-//! and hashed in the background after its first ([`Store::is_first_use`]).
+//! and hashed by whoever uses it first ([`Store::verify_entry`]).
+
+use std::fs::File;
+use std::io::Write as _;
 
 use orlop_config::limits;
-use orlop_oci::Digest;
+use orlop_oci::{Algorithm, Digest};
+use orlop_publish::{Draft, Mode};
 
 use crate::files::read_all;
 use crate::store::Store;
 use crate::{Entry, Error, Leased};
 
+/// A blob whose digest is known once all its bytes have come. Dropping it removes it.
+#[derive(Debug)]
+pub struct BlobDraft {
+    store: Store,
+    draft: Draft,
+    bytes: u64,
+}
+
+impl BlobDraft {
+    /// Adds bytes at the end.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Disk`].
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        let written = self.draft.write_all(bytes);
+        written.map_err(|cause| Error::disk("write", self.draft.target(), self.bytes, cause))
+    }
+
+    /// The file, for looking at what came so far.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        self.draft.file()
+    }
+
+    /// Publishes what came under its digest.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Disk`]; nothing became visible.
+    pub fn publish(self) -> Result<(Digest, Leased), Error> {
+        let digest = self.draft.digest().unwrap_or_else(|| Digest::sha256(b""));
+        let path = self.store.layout().blob(&digest);
+        let draft = self.draft.named(digest.hex());
+        let file = draft.publish(&digest).map_err(|error| Error::publish(self.bytes, error))?;
+        Ok((digest, Leased::take(file, &path)?))
+    }
+}
+
 impl Store {
+    /// Begins a blob of unknown digest.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Disk`].
+    pub fn draft_blob(&self) -> Result<BlobDraft, Error> {
+        let tmp = self.layout().tmp();
+        // Its directory is that of all blobs of this algorithm; the name is given at the end.
+        let target = self.layout().blob(&Digest::sha256(b""));
+        let begin = || {
+            let draft = Draft::within(&tmp, &target, Mode::Exact(0o600));
+            draft.map_err(|error| Error::publish(0, error))
+        };
+        let draft = self.mended(begin)?.hashing(Algorithm::Sha256);
+        Ok(BlobDraft { store: self.clone(), draft, bytes: 0 })
+    }
+
     /// Stores a document after comparing it with its digest.
     ///
     /// # Errors
@@ -46,7 +104,7 @@ impl Store {
     }
 
     /// Opens a blob of `bytes` bytes; `None` when it is not there, or has another size and has been
-    /// moved aside. Its content is not read: see [`Store::verify_blob`].
+    /// moved aside. Its content is not read: see [`Store::verify_entry`].
     ///
     /// # Errors
     /// [`Error::Disk`].
@@ -84,6 +142,22 @@ mod tests {
         assert_eq!(store.document(&digest).unwrap().unwrap(), b"{}");
         let name = format!("blobs/sha256/{}", digest.hex());
         assert!(store.root().join(name).is_file());
+    }
+
+    #[test]
+    fn a_blob_of_unknown_digest_is_published_under_the_one_that_it_has() {
+        let (_directory, store) = store();
+        drop(store.draft_blob().unwrap());
+        for _ in 0..2 {
+            let mut draft = store.draft_blob().unwrap();
+            draft.append(b"some ").unwrap();
+            draft.append(b"bytes").unwrap();
+            let (digest, leased) = draft.publish().unwrap();
+            assert_eq!(digest, Digest::sha256(b"some bytes"));
+            assert_eq!(leased.bytes(), 10);
+            assert!(store.blob(&digest, 10).unwrap().is_some());
+        }
+        assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 1, "only damaged/");
     }
 
     #[test]

@@ -37,6 +37,20 @@ impl Entry {
         }
     }
 
+    /// Reads what [`Entry::file_name`] made.
+    pub(crate) fn from_file_name(name: &str) -> Option<Self> {
+        let (kind, rest) = name.split_once('-')?;
+        let digest = || rest.replacen('-', ":", 1).parse().ok();
+        match kind {
+            "blob" => digest().map(Self::Blob),
+            "partial" => digest().map(Self::Partial),
+            "segment" => rest.parse().ok().map(Self::Segment),
+            "recipe" => rest.parse().ok().map(Self::Recipe),
+            "tag" => rest.parse().ok().map(Self::Tag),
+            _ => None,
+        }
+    }
+
     /// The key or digest, as users see it.
     #[must_use]
     pub fn key(&self) -> String {
@@ -94,4 +108,25 @@ pub struct Info {
     pub created: SystemTime,
     /// When it was last used.
     pub used: SystemTime,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::key;
+
+    #[test]
+    fn a_file_name_leads_back_to_its_entry() {
+        let digest = Digest::sha256(b"x");
+        for entry in [
+            Entry::Blob(digest.clone()),
+            Entry::Partial(digest),
+            Entry::Segment(key(1)),
+            Entry::Recipe(key(2)),
+            Entry::Tag(key(3)),
+        ] {
+            assert_eq!(Entry::from_file_name(&entry.file_name()), Some(entry));
+        }
+        assert_eq!(Entry::from_file_name("recipe-x"), None);
+    }
 }

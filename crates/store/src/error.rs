@@ -56,6 +56,9 @@ pub enum Error {
         /// The download.
         digest: Digest,
     },
+    /// The work was called off; what was done before stays done.
+    #[error("called off")]
+    Stopped,
     /// The operating system refused.
     #[error("cannot {doing} {}", path.display())]
     Disk {

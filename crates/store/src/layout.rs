@@ -16,12 +16,15 @@ use crate::{Entry, Error, Key};
 /// The format of this program. A cache of a newer one is refused.
 pub(crate) const FORMAT: u32 = 1;
 
+/// Name of the file that says the format.
+const VERSION: &str = "version";
+
 /// Tells backup programs to pass by (bford.info/cachedir).
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This directory is a cache of Orlop. What is in it can be made again.\n";
 
 /// Directories below the cache.
-const DIRECTORIES: [&str; 11] = [
+const DIRECTORIES: [&str; 12] = [
     "blobs",
     "blobs/sha256",
     "blobs/sha512",
@@ -31,6 +34,7 @@ const DIRECTORIES: [&str; 11] = [
     "partial",
     "claims",
     "leases",
+    "pins",
     "tmp",
     "tmp/damaged",
 ];
@@ -135,6 +139,33 @@ impl Layout {
         Err(Error::Format { path: self.root.clone(), found, known: FORMAT })
     }
 
+    /// Removes a cache whatever its format, so that it can be made anew.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when there is something in the directory that no cache of Orlop has,
+    /// named by it: nothing is removed then. [`Error::Disk`].
+    pub(crate) fn remove(root: &Path) -> Result<(), Error> {
+        let layout = Self { root: root.to_owned() };
+        let failed = |cause| Error::disk("read", root, 0, cause);
+        let names = fs::read_dir(root).map_err(failed)?.collect::<Result<Vec<_>, _>>();
+        let names: Vec<_> = names.map_err(failed)?.iter().map(fs::DirEntry::file_name).collect();
+        let tag = fs::read_to_string(root.join("CACHEDIR.TAG")).unwrap_or_default();
+        let known = |name: &std::ffi::OsStr| {
+            let known = DIRECTORIES.iter().chain(&["CACHEDIR.TAG", VERSION]);
+            known.into_iter().any(|known| *known == name)
+        };
+        let is_ours = tag.contains("a cache of Orlop");
+        if let Some(foreign) = names.iter().find(|name| !is_ours && !known(name)) {
+            let what = format!("holds {}, which is no cache's", foreign.display());
+            return Err(Error::Unusable { path: layout.root, what, cause: None });
+        }
+        // The version goes last: a removal that was cut off is not taken for a cache of this format.
+        for name in names.iter().filter(|name| *name != VERSION) {
+            crate::collect::remove_file(&root.join(name))?;
+        }
+        crate::collect::remove_file(&root.join(VERSION))
+    }
+
     fn write_once(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.root.join(name);
         if path.exists() {
@@ -206,6 +237,10 @@ impl Layout {
         self.root.join("leases")
     }
 
+    pub(crate) fn pins(&self) -> PathBuf {
+        self.root.join("pins")
+    }
+
     pub(crate) fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
@@ -264,6 +299,28 @@ mod tests {
             );
             assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
         }
+    }
+
+    #[test]
+    fn s52_a_cache_of_any_format_is_removed_and_what_is_none_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("c");
+        Layout::make(&root).unwrap();
+        fs::write(root.join("version"), "9\n").unwrap();
+        fs::write(root.join("newer"), "of a later format").unwrap();
+        Layout::make(&root).unwrap_err();
+        Layout::remove(&root).unwrap();
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+        Layout::make(&root).unwrap();
+
+        let project = home.path().join("project");
+        fs::create_dir_all(project.join("tmp")).unwrap();
+        for name in ["version", "tmp/mine", "sources"] {
+            fs::write(project.join(name), "1.2.3").unwrap();
+        }
+        let error = Layout::remove(&project).unwrap_err();
+        assert!(error.to_string().contains("holds sources"), "{error}");
+        assert!(project.join("tmp/mine").exists() && project.join("version").exists());
     }
 
     #[test]

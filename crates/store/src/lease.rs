@@ -117,9 +117,14 @@ fn lock_shared(file: &File) {
 impl Store {
     /// Opens and leases an entry's file; what is no file is moved aside.
     pub(crate) fn open_leased(&self, entry: &Entry) -> Result<Option<Leased>, Error> {
-        match Leased::open(&self.path(entry))? {
+        match Leased::open(&self.own_path(entry))? {
             Opened::Leased(leased) => Ok(Some(leased)),
-            Opened::Missing => Ok(None),
+            Opened::Missing => {
+                match self.under(entry).map(|path| Leased::open(&path)).transpose()? {
+                    Some(Opened::Leased(leased)) => Ok(Some(leased)),
+                    _ => Ok(None),
+                }
+            }
             Opened::Odd(cause) => {
                 self.move_aside(entry, &format!("cannot be read: {cause}"))?;
                 Ok(None)

@@ -11,6 +11,7 @@
 //!   partial/<algorithm>-<hex> downloads to resume, each with a `.mark` of what was synced
 //!   claims/<name>             "somebody is at it", for other processes and nodes
 //!   leases/<name>.<host>      "in use on that host", for other nodes' collectors
+//!   pins/<key>                what is never collected, by the name that a user pinned
 //!   tmp/                      drafts; tmp/damaged: what did not match
 //! ```
 //!
@@ -37,6 +38,7 @@ mod key;
 mod layout;
 mod lease;
 mod partial;
+mod pin;
 mod recipe;
 mod segment;
 mod space;
@@ -48,11 +50,13 @@ mod verify;
 
 pub use claim::{Claim, Claimed, Seen, Watch};
 pub use collect::{Filter, Report};
+pub use document::BlobDraft;
 pub use entry::{Entry, Info, Kind};
 pub use error::Error;
 pub use key::{Key, KeyError};
 pub use lease::Leased;
 pub use partial::{Partial, PartialReader};
+pub use pin::Pin;
 pub use segment::{Segment, SegmentDraft};
 pub use space::Space;
 pub use store::{Settings, Store};

@@ -104,7 +104,15 @@ impl Store {
 
     /// Looks for a segment's files.
     pub(crate) fn find_segment(&self, key: &Key) -> Result<Found, Error> {
-        let path = self.layout().segment(key);
+        let entry = Entry::Segment(key.clone());
+        if let Some(under) = self.under(&entry)
+            && let (Some(data), Some(index)) =
+                (open(&under.join("data"))?, open(&under.join("index"))?)
+            && !exists(&self.own_path(&entry))
+        {
+            return Ok(Found::Whole(Segment { data, index }));
+        }
+        let path = self.own_path(&entry);
         // Twice: a collector may take it away between the two files.
         for _ in 0..2 {
             let (data, index) = (open(&path.join("data"))?, open(&path.join("index"))?);

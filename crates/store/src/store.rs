@@ -1,8 +1,7 @@
 //! The handle of an open cache. What it can do is in the files of the nouns.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::layout::Layout;
 use crate::{Entry, Error};
@@ -17,6 +16,8 @@ pub struct Settings {
     /// Identity of this boot of the host; empty where it is not known. What was written but not
     /// synced under another one is not trusted.
     pub boot: String,
+    /// Identity of the space of process ids that `pid` is of; empty where it is not known.
+    pub processes: String,
     /// Bytes the cache may hold; `None` for the default part of the file system.
     pub cap_bytes: Option<u64>,
 }
@@ -28,7 +29,9 @@ impl Settings {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let pid = std::process::id();
-        Self { host, pid, boot: boot.trim().to_owned(), cap_bytes: None }
+        let processes = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let processes = processes.to_string_lossy().into_owned();
+        Self { host, pid, boot: boot.trim().to_owned(), processes, cap_bytes: None }
     }
 }
 
@@ -39,9 +42,9 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     layout: Layout,
+    /// A cache that cannot be written: what is not in this one is looked for there.
+    under: Option<Layout>,
     settings: Settings,
-    /// Entries that were looked at since the start of this process.
-    used: Mutex<BTreeSet<Entry>>,
 }
 
 impl Store {
@@ -52,18 +55,28 @@ impl Store {
     /// untouched. [`Error::DiskFull`], [`Error::Disk`].
     pub fn open(root: &Path, settings: Settings) -> Result<Self, Error> {
         let layout = Layout::make(root)?;
-        Ok(Self(Arc::new(Inner { layout, settings, used: Mutex::default() })))
+        Ok(Self(Arc::new(Inner { layout, under: None, settings })))
     }
 
-    /// Opens a cache that cannot be written, to use what is in it. Everything that writes fails;
-    /// nothing is made or changed.
+    /// Opens the cache in `root`, and under it one that cannot be written, to use what is in that.
+    /// Nothing is made or changed there.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when there is no cache there that this user may read;
+    /// [`Error::Unusable`] when there is no cache in `under` that this user may read;
     /// [`Error::Format`], [`Error::Disk`].
-    pub fn open_read_only(root: &Path, settings: Settings) -> Result<Self, Error> {
-        let layout = Layout::existing(root)?;
-        Ok(Self(Arc::new(Inner { layout, settings, used: Mutex::default() })))
+    pub fn open_over(root: &Path, under: &Path, settings: Settings) -> Result<Self, Error> {
+        let under = Some(Layout::existing(under)?);
+        let layout = Layout::make(root)?;
+        Ok(Self(Arc::new(Inner { layout, under, settings })))
+    }
+
+    /// Removes a cache of whatever format, so that the next opening makes a new one.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when the directory holds other things too: it is left as it is.
+    /// [`Error::Disk`].
+    pub fn destroy(root: &Path) -> Result<(), Error> {
+        Layout::remove(root)
     }
 
     /// Does something that writes; where the cache was deleted under this process, it is made anew
@@ -85,17 +98,31 @@ impl Store {
         self.0.layout.root()
     }
 
+    /// The directory for files without a name, such as an archive while it is unpacked: it is on
+    /// the cache's file system.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.0.layout.tmp()
+    }
+
     /// The file or directory of an entry, whether it is there or not.
     #[must_use]
     pub fn path(&self, entry: &Entry) -> PathBuf {
+        let own = self.0.layout.entry(entry);
+        match self.under(entry) {
+            Some(under) if !is_there(&own) && is_there(&under) => under,
+            _ => own,
+        }
+    }
+
+    /// The file or directory that an entry has in the cache that can be written.
+    pub(crate) fn own_path(&self, entry: &Entry) -> PathBuf {
         self.0.layout.entry(entry)
     }
 
-    /// True the first time it is asked for an entry in this process: callers then verify its
-    /// content in the background.
-    #[must_use]
-    pub fn is_first_use(&self, entry: &Entry) -> bool {
-        self.0.used.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.clone())
+    /// The same in the cache under it that cannot.
+    pub(crate) fn under(&self, entry: &Entry) -> Option<PathBuf> {
+        self.0.under.as_ref().map(|under| under.entry(entry))
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -105,6 +132,10 @@ impl Store {
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
     }
+}
+
+fn is_there(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
 }
 
 #[cfg(test)]
@@ -151,7 +182,7 @@ pub(crate) mod tests {
         delete();
         store.partial(&digest, 2).unwrap().append(b"{}").unwrap();
         delete();
-        assert!(store.clean(&crate::Filter::default()).unwrap().removed.is_empty());
+        assert!(store.clean(&crate::Filter::default(), &false.into()).unwrap().removed.is_empty());
         assert_eq!(store.sweep().unwrap(), 0);
         assert!(store.root().join("version").exists());
     }
@@ -173,19 +204,27 @@ pub(crate) mod tests {
         let (_directory, store) = store();
         let digest = orlop_oci::Digest::sha256(b"{}");
         store.put_document(&digest, b"{}").unwrap();
+        drop(put_segment(&store, 1, b"data", b"index"));
+        store.put_recipe(&key(2), b"recipe").unwrap();
         let settings = Settings::of_this_process();
-        let reader = Store::open_read_only(store.root(), settings.clone()).unwrap();
+        let own = tempfile::tempdir().unwrap();
+        let over = |under: &Path| Store::open_over(own.path(), under, settings.clone());
+
+        let reader = over(store.root()).unwrap();
         assert_eq!(reader.document(&digest).unwrap().unwrap(), b"{}");
-        let none = Store::open_read_only(&store.root().join("none"), settings).unwrap_err();
+        let segment = reader.segment(&key(1)).unwrap().unwrap();
+        assert!(segment.data.path().starts_with(store.root()));
+        let recipe = Entry::Recipe(key(2));
+        assert_eq!(reader.path(&recipe), store.path(&recipe));
+        // What is damaged there stays there and is made anew here.
+        reader.move_aside(&recipe, "of a test").unwrap();
+        assert!(store.path(&recipe).exists());
+        reader.put_recipe(&key(2), b"new").unwrap();
+        assert_eq!(reader.recipe(&key(2)).unwrap().unwrap().read().unwrap(), b"new");
+        assert_eq!(store.recipe(&key(2)).unwrap().unwrap().read().unwrap(), b"recipe");
+
+        let none = over(&store.root().join("none")).unwrap_err();
         assert!(matches!(none, Error::Unusable { .. }), "{none}");
         assert!(!store.root().join("none").exists());
-    }
-
-    #[test]
-    fn an_entry_is_used_for_the_first_time_once() {
-        let (_directory, store) = store();
-        let entry = Entry::Recipe(key(1));
-        assert!(store.is_first_use(&entry));
-        assert!(!store.is_first_use(&entry));
     }
 }

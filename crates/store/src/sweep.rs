@@ -48,8 +48,20 @@ impl Store {
             kinds: vec![Kind::Partial],
             dry_run: false,
         };
-        let removed = self.clean(&partials)?.removed.len() as u64;
+        let removed = self.clean(&partials, &false.into())?.removed.len() as u64;
         Ok(swept.saturating_add(removed))
+    }
+
+    /// Removes what was moved aside because it was damaged, however young; returns how many.
+    ///
+    /// # Errors
+    /// [`Error::Disk`] when the directory cannot be read; what cannot be removed stays.
+    pub fn forget_damaged(&self) -> Result<u64, Error> {
+        let mut gone: u64 = 0;
+        for found in list(&self.layout().damaged())? {
+            gone = gone.saturating_add(u64::from(remove_file(&found.path()).is_ok()));
+        }
+        Ok(gone)
     }
 }
 

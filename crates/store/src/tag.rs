@@ -21,6 +21,8 @@ pub struct Tag {
     pub source: String,
     /// When the registry said so, by the clock of the host that asked; whole seconds.
     pub seen: SystemTime,
+    /// Whose rights proved that the reference may be read; opaque here, never a secret.
+    pub proofs: Vec<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -29,7 +31,9 @@ struct Stored {
     digest: Digest,
     source: String,
     seen: u64,
-    /// Digest of the four, so that no flipped bit turns one digest into another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    proofs: Vec<String>,
+    /// Digest of the rest, so that no flipped bit turns one digest into another.
     sum: Digest,
 }
 
@@ -37,35 +41,33 @@ impl Stored {
     /// The tag, if this is what was stored under the entry's name.
     fn check(self, entry: &Entry) -> Option<ReadTag> {
         let seen = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.seen))?;
-        let good = self.sum == Self::sum(&self.reference, &self.digest, &self.source, self.seen)
-            && *entry == Entry::Tag(tag_key(&self.reference));
-        let tag = Tag { digest: self.digest, source: self.source, seen };
-        good.then_some(ReadTag::Good { reference: self.reference, tag })
+        let good =
+            self.sum == self.expected_sum() && *entry == Entry::Tag(tag_key(&self.reference));
+        let Self { reference, digest, source, proofs, .. } = self;
+        let tag = Tag { digest, source, seen, proofs };
+        good.then_some(ReadTag::Good { reference, tag })
     }
 
-    fn sum(reference: &str, digest: &Digest, source: &str, seen: u64) -> Digest {
-        Digest::sha256(format!("{reference}\n{digest}\n{source}\n{seen}\n").as_bytes())
+    fn expected_sum(&self) -> Digest {
+        let Self { reference, digest, source, seen, proofs, .. } = self;
+        let proofs: String = proofs.iter().map(|proof| format!("{proof}\n")).collect();
+        Digest::sha256(format!("{reference}\n{digest}\n{source}\n{seen}\n{proofs}").as_bytes())
     }
 }
 
 impl Store {
-    /// Remembers which digest a reference has at `now`, as `source` (`host/path`) says.
+    /// Remembers which digest a reference has.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`].
-    pub fn put_tag(
-        &self,
-        reference: &str,
-        digest: &Digest,
-        source: &str,
-        now: SystemTime,
-    ) -> Result<(), Error> {
-        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let seen = since.as_secs();
-        let sum = Stored::sum(reference, digest, source, seen);
-        let (digest, source) = (digest.clone(), source.to_owned());
-        let stored = Stored { reference: reference.to_owned(), digest, source, seen, sum };
-        let path = self.path(&Entry::Tag(tag_key(reference)));
+    pub fn put_tag(&self, reference: &str, tag: Tag) -> Result<(), Error> {
+        let since = tag.seen.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let Tag { digest, source, proofs, .. } = tag;
+        let (reference, sum) = (reference.to_owned(), digest.clone());
+        let mut stored = Stored { reference, digest, source, seen: since.as_secs(), proofs, sum };
+        stored.sum = stored.expected_sum();
+        let reference = &stored.reference;
+        let path = self.own_path(&Entry::Tag(tag_key(reference)));
         let bytes = serde_json::to_vec(&stored)
             .map_err(|cause| Error::disk("write", &path, 0, cause.into()))?;
         self.publish_bytes(&path, &bytes).map(drop)
@@ -86,6 +88,12 @@ impl Store {
                 Ok(None)
             }
         }
+    }
+
+    /// The entries under which these references are remembered.
+    #[must_use]
+    pub fn tag_entries(references: &[String]) -> Vec<Entry> {
+        references.iter().map(|reference| Entry::Tag(tag_key(reference))).collect()
     }
 
     /// Reads a tag's file.
@@ -115,18 +123,24 @@ mod tests {
     use super::*;
     use crate::store::tests::store;
 
+    fn tag(digest: &Digest, seen: SystemTime) -> Tag {
+        Tag {
+            digest: digest.clone(),
+            source: "h/a".to_owned(),
+            seen,
+            proofs: vec!["anyone".to_owned()],
+        }
+    }
+
     #[test]
     fn the_last_digest_of_a_reference_is_remembered() {
         let (_directory, store) = store();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let (one, two) = (Digest::sha256(b"1"), Digest::sha256(b"2"));
         assert_eq!(store.tag("h/a:1").unwrap(), None);
-        store.put_tag("h/a:1", &one, "h/a", now).unwrap();
-        store.put_tag("h/a:1", &two, "m/a", now).unwrap();
-        assert_eq!(
-            store.tag("h/a:1").unwrap(),
-            Some(Tag { digest: two, source: "m/a".into(), seen: now })
-        );
+        store.put_tag("h/a:1", tag(&one, now)).unwrap();
+        store.put_tag("h/a:1", tag(&two, now)).unwrap();
+        assert_eq!(store.tag("h/a:1").unwrap(), Some(tag(&two, now)));
         assert_eq!(store.tag("h/a:2").unwrap(), None);
     }
 
@@ -134,7 +148,7 @@ mod tests {
     fn f34_a_damaged_tag_is_no_tag() {
         let (_directory, store) = store();
         let digest = Digest::sha256(b"1");
-        store.put_tag("h/a:1", &digest, "h/a", SystemTime::UNIX_EPOCH).unwrap();
+        store.put_tag("h/a:1", tag(&digest, SystemTime::UNIX_EPOCH)).unwrap();
         let path = store.path(&Entry::Tag(tag_key("h/a:1")));
         let good = std::fs::read(&path).unwrap();
         for at in 0..good.len() {

@@ -157,7 +157,10 @@ mod tests {
         sif.publish().unwrap();
         drop(put_segment(&store, 1, b"data", b"index"));
         store.put_recipe(&key(2), b"recipe").unwrap();
-        store.put_tag("h/a:1", &Digest::sha256(b""), "h/a", SystemTime::UNIX_EPOCH).unwrap();
+        let (digest, seen) = (Digest::sha256(b""), SystemTime::UNIX_EPOCH);
+        store
+            .put_tag("h/a:1", crate::Tag { digest, seen, proofs: Vec::new(), source: "h/a".into() })
+            .unwrap();
         let mut partial = store.partial(&Digest::sha256(b"more"), 4).unwrap();
         partial.append(b"mo").unwrap();
         for stray in ["blobs/sha256/x", "segments/x", "recipes/.orlop-1", "partial/sha256-x"] {

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use orlop_oci::{Digest, Hasher};
 use orlop_publish::{PublishError, move_aside};
@@ -22,9 +23,17 @@ const PIECE: usize = 1 << 20;
 pub trait Checks {
     /// Checks a segment by its own checksums.
     ///
+    /// Ends early when `stop` is raised; the outcome is not looked at then.
+    ///
     /// # Errors
     /// What is wrong, as part of a sentence.
-    fn segment(&self, key: &Key, index: &[u8], data: &File) -> Result<(), String>;
+    fn segment(
+        &self,
+        key: &Key,
+        index: &[u8],
+        data: &File,
+        stop: &AtomicBool,
+    ) -> Result<(), String>;
 
     /// Checks a recipe.
     ///
@@ -43,14 +52,16 @@ pub struct Verified {
 }
 
 impl Store {
-    /// Reads every entry. `progress` is told the bytes of each after it was read.
+    /// Reads every entry. `progress` is told the bytes of each after it was read. Ends early when
+    /// `stop` is raised.
     ///
     /// # Errors
-    /// [`Error::Disk`] when something cannot be read or moved aside.
+    /// [`Error::Stopped`]; [`Error::Disk`] when something cannot be read or moved aside.
     pub fn verify(
         &self,
         checks: &dyn Checks,
         progress: &mut dyn FnMut(u64),
+        stop: &AtomicBool,
     ) -> Result<Verified, Error> {
         let mut verified = Verified::default();
         for info in self.entries()? {
@@ -58,7 +69,7 @@ impl Store {
             if info.kind == Kind::Partial {
                 continue;
             }
-            if !self.verify_entry(&info.entry, checks)? {
+            if !self.verify_entry(&info.entry, checks, stop)? {
                 verified.damaged.push(info.clone());
             }
             verified.checked = verified.checked.saturating_add(1);
@@ -69,10 +80,7 @@ impl Store {
 
     /// Hashes a blob; false when it did not match and was moved aside. One that is not there is
     /// good.
-    ///
-    /// # Errors
-    /// [`Error::Disk`].
-    pub fn verify_blob(&self, digest: &Digest) -> Result<bool, Error> {
+    fn verify_blob(&self, digest: &Digest, stop: &AtomicBool) -> Result<bool, Error> {
         let entry = Entry::Blob(digest.clone());
         let path = self.path(&entry);
         let failed = |cause| Error::disk("read", &path, 0, cause);
@@ -80,7 +88,8 @@ impl Store {
             Opened::Missing => return Ok(true),
             Opened::Odd(cause) => format!("cannot be read: {cause}"),
             Opened::Leased(leased) => {
-                if digest_of(leased.file(), digest).map_err(failed)? == *digest {
+                let found = digest_of(leased.file(), digest, stop).map_err(failed)?;
+                if found.ok_or(Error::Stopped)? == *digest {
                     return Ok(true);
                 }
                 "its bytes have another digest".to_owned()
@@ -90,13 +99,23 @@ impl Store {
         Ok(false)
     }
 
-    fn verify_entry(&self, entry: &Entry, checks: &dyn Checks) -> Result<bool, Error> {
+    /// Reads one entry and compares; false when it did not match and was moved aside. One that is
+    /// not there is good.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when `stop` was raised meanwhile; [`Error::Disk`].
+    pub fn verify_entry(
+        &self,
+        entry: &Entry,
+        checks: &dyn Checks,
+        stop: &AtomicBool,
+    ) -> Result<bool, Error> {
         let wrong = match entry {
-            Entry::Blob(digest) => return self.verify_blob(digest),
+            Entry::Blob(digest) => return self.verify_blob(digest, stop),
             Entry::Partial(_) => return Ok(true),
             Entry::Segment(key) => match self.find_segment(key)? {
                 Found::Whole(segment) => {
-                    checks.segment(key, &segment.index.read()?, segment.data.file())
+                    checks.segment(key, &segment.index.read()?, segment.data.file(), stop)
                 }
                 Found::Missing => return Ok(true),
                 Found::Broken => Err("a file of it is missing".to_owned()),
@@ -113,6 +132,9 @@ impl Store {
                 },
             },
         };
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Stopped);
+        }
         match wrong {
             Ok(()) => Ok(true),
             Err(what) => {
@@ -128,7 +150,8 @@ impl Store {
     /// # Errors
     /// [`Error::Disk`].
     pub fn move_aside(&self, entry: &Entry, why: &str) -> Result<(), Error> {
-        let path = self.path(entry);
+        // What lies in a cache that cannot be written stays there.
+        let path = self.own_path(entry);
         for _ in 0..4 {
             let name = format!("{}-{:016x}", entry.file_name(), random());
             let aside: PathBuf = self.layout().damaged().join(name);
@@ -153,16 +176,20 @@ impl Store {
     }
 }
 
-fn digest_of(file: &File, like: &Digest) -> std::io::Result<Digest> {
+/// The digest of a file; `None` when `stop` was raised.
+fn digest_of(file: &File, like: &Digest, stop: &AtomicBool) -> std::io::Result<Option<Digest>> {
     use std::os::unix::fs::FileExt as _;
     let mut hash = Hasher::new(like.algorithm());
     let mut buffer = vec![0; PIECE];
     let mut at: u64 = 0;
     loop {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let got = file.read_at(&mut buffer, at)?;
         match buffer.get(..got) {
             Some(bytes) if got > 0 => hash.update(bytes),
-            _ => return Ok(hash.finish()),
+            _ => return Ok(Some(hash.finish())),
         }
         at = at.saturating_add(got as u64);
     }
@@ -180,7 +207,13 @@ mod tests {
     struct Says;
 
     impl Checks for Says {
-        fn segment(&self, _: &Key, index: &[u8], data: &File) -> Result<(), String> {
+        fn segment(
+            &self,
+            _: &Key,
+            index: &[u8],
+            data: &File,
+            _: &AtomicBool,
+        ) -> Result<(), String> {
             let bytes = crate::files::read_all(data, 100).unwrap().unwrap();
             if index == b"index" && bytes == b"data" { Ok(()) } else { Err("bad".to_owned()) }
         }
@@ -197,7 +230,10 @@ mod tests {
         sif.publish().unwrap();
         drop(put_segment(store, 1, b"data", b"index"));
         store.put_recipe(&key(2), b"recipe").unwrap();
-        store.put_tag("h/a:1", &Digest::sha256(b""), "h/a", SystemTime::UNIX_EPOCH).unwrap();
+        let (digest, seen) = (Digest::sha256(b""), SystemTime::UNIX_EPOCH);
+        store
+            .put_tag("h/a:1", crate::Tag { digest, seen, proofs: Vec::new(), source: "h/a".into() })
+            .unwrap();
     }
 
     fn files(store: &Store) -> Vec<PathBuf> {
@@ -217,9 +253,21 @@ mod tests {
         let (_directory, store) = store();
         fill(&store);
         let mut bytes = 0;
-        let verified = store.verify(&Says, &mut |more| bytes += more).unwrap();
+        let verified = store.verify(&Says, &mut |more| bytes += more, &false.into()).unwrap();
         assert_eq!((verified.checked, verified.damaged.len()), (5, 0));
         assert_eq!(bytes, store.usage().unwrap().bytes());
+    }
+
+    #[test]
+    fn a_verification_that_is_called_off_moves_nothing() {
+        let (_directory, store) = store();
+        fill(&store);
+        for path in files(&store) {
+            fs::write(path, b"damaged").unwrap();
+        }
+        let stopped = store.verify(&Says, &mut |_| (), &true.into()).unwrap_err();
+        assert!(matches!(stopped, Error::Stopped), "{stopped}");
+        assert!(files(&store).iter().all(|path| path.exists()));
     }
 
     #[test]
@@ -251,11 +299,14 @@ mod tests {
                 let mut bytes = fs::read(&path).unwrap();
                 damage(&mut bytes);
                 fs::write(&path, bytes).unwrap();
-                let verified = store.verify(&Says, &mut |_| ()).unwrap();
+                let verified = store.verify(&Says, &mut |_| (), &false.into()).unwrap();
                 assert_eq!(verified.damaged.len(), 1, "{} {which}", path.display());
                 assert!(!path.exists());
                 fill(&store);
-                assert_eq!(store.verify(&Says, &mut |_| ()).unwrap().damaged.len(), 0);
+                assert_eq!(
+                    store.verify(&Says, &mut |_| (), &false.into()).unwrap().damaged.len(),
+                    0
+                );
             }
         }
     }

@@ -21,13 +21,14 @@ impl From<orlop_registry::Error> for Failure {
             E::Limited { .. } => Kind::RateLimited,
             E::NotFound { .. } => Kind::ImageNotFound,
             E::Foreign { .. } => Kind::ImageUnsupported,
-            E::DigestMismatch { .. } | E::SizeMismatch { .. } | E::WrongRange { .. } => {
-                Kind::SourceLied
-            }
+            E::DigestMismatch { .. }
+            | E::SizeMismatch { .. }
+            | E::Length { .. }
+            | E::WrongRange { .. } => Kind::SourceLied,
             E::Broken { .. } => Kind::TransferBroken,
             E::Limit { .. } => Kind::LimitExceeded,
             E::Upload { .. } | E::MissingBlobs { .. } => Kind::UploadRefused,
-            E::Content { .. } => Kind::FileFailed,
+            E::Content { .. } | E::Docker { .. } => Kind::FileFailed,
             E::Blocked { .. } => Kind::SourceBlocked,
             E::NoHost { .. } => Kind::ReferenceInvalid,
             E::Certificate { .. } | E::Settings(_) => Kind::SettingsInvalid,
@@ -78,6 +79,7 @@ impl From<orlop_store::Error> for Failure {
             E::Format { .. } => Kind::CacheDamaged,
             E::DiskFull { .. } => Kind::DiskFull,
             E::NotTheBytes { .. } => Kind::SourceLied,
+            E::Stopped => Kind::Cancelled,
             E::Busy { .. } | E::Disk { .. } => Kind::FileFailed,
         };
         Self::new(kind, &error)
@@ -123,5 +125,35 @@ impl From<orlop_oci::ManifestError> for Failure {
 impl From<orlop_oci::selection::SelectionError> for Failure {
     fn from(error: orlop_oci::selection::SelectionError) -> Self {
         Self::new(Kind::PlatformMissing, &error)
+    }
+}
+
+impl From<orlop_archive::Error> for Failure {
+    fn from(error: orlop_archive::Error) -> Self {
+        use orlop_archive::Error as E;
+        use orlop_oci::manifest::ManifestErrorKind;
+        use std::io::ErrorKind as Io;
+        let kind = match &error {
+            E::Open { .. } | E::Read { .. } | E::Kind { .. } | E::Changed { .. } => {
+                Kind::FileFailed
+            }
+            E::Document { cause, .. } if cause.kind() == ManifestErrorKind::Unsupported => {
+                Kind::ImageUnsupported
+            }
+            E::Platform(_) => Kind::PlatformMissing,
+            E::Limit { .. } => Kind::LimitExceeded,
+            E::Spool { cause, .. }
+                if matches!(
+                    cause.kind(),
+                    Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge
+                ) =>
+            {
+                Kind::DiskFull
+            }
+            E::Spool { .. } => Kind::FileFailed,
+            E::Stopped => Kind::Cancelled,
+            _ => Kind::NotAnImage,
+        };
+        Self::new(kind, &error)
     }
 }

@@ -65,6 +65,18 @@ impl Failure {
         self
     }
 
+    /// Adds a fact that helps, which the client cannot know.
+    pub(crate) fn with_hint(mut self, hint: &str) -> Self {
+        self.0.hints.push(hint.to_owned());
+        self
+    }
+
+    /// Adds a cause.
+    pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
+        self.0.causes.push(cut(cause.into(), MESSAGE_BYTES));
+        self
+    }
+
     /// The kind.
     pub(crate) fn kind(&self) -> Kind {
         self.0.kind()

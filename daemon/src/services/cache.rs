@@ -1,15 +1,19 @@
 //! The service `Cache`.
 
+use orlop_oci::ImageUri;
 use orlop_proto::v1::cache_server::Cache as Service;
 use orlop_proto::v1::{
-    CleanReply, CleanRequest, EntriesReply, EntriesRequest, UsageReply, UsageRequest, VerifyReply,
-    VerifyRequest,
+    Access, CleanReply, CleanRequest, EntriesReply, EntriesRequest, HealReply, HealRequest,
+    PinReply, PinRequest, UsageReply, UsageRequest, VerifyReply, VerifyRequest,
 };
 use tonic::{Request, Response, Status};
 
+use super::images::platform;
+use crate::caller::Caller;
 use crate::clock;
 use crate::daemon::Daemon;
-use crate::verbs::cache;
+use crate::verbs::pull::Wanted;
+use crate::verbs::{cache, pins};
 
 /// Serves the calls about the cache.
 #[derive(Debug)]
@@ -19,20 +23,9 @@ pub(crate) struct Cache(pub(crate) Daemon);
 impl Service for Cache {
     async fn usage(&self, _request: Request<UsageRequest>) -> Result<Response<UsageReply>, Status> {
         let _call = self.0.life.call();
+        self.0.usable()?;
         let store = self.0.store.clone();
-        let path = store.root().to_string_lossy().into_owned();
-        let (usage, cap_bytes) =
-            self.0.blocking("usage", move || Ok((store.usage()?, store.cap()?))).await?;
-        Ok(Response::new(UsageReply {
-            path,
-            images: usage.images,
-            image_bytes: usage.image_bytes,
-            blobs: usage.blobs,
-            blob_bytes: usage.blob_bytes,
-            partials: usage.partials,
-            partial_bytes: usage.partial_bytes,
-            cap_bytes,
-        }))
+        Ok(Response::new(self.0.blocking("usage", move || cache::usage(&store)).await?))
     }
 
     async fn entries(
@@ -40,20 +33,32 @@ impl Service for Cache {
         _request: Request<EntriesRequest>,
     ) -> Result<Response<EntriesReply>, Status> {
         let _call = self.0.life.call();
+        self.0.usable()?;
         let store = self.0.store.clone();
-        let entries = self.0.blocking("entries", move || Ok(store.entries()?)).await?;
-        Ok(Response::new(EntriesReply { entries: entries.iter().map(cache::entry).collect() }))
+        let entries = self.0.blocking("entries", move || cache::entries(&store)).await?;
+        Ok(Response::new(EntriesReply { entries }))
     }
 
     async fn clean(&self, request: Request<CleanRequest>) -> Result<Response<CleanReply>, Status> {
         let _call = self.0.life.call();
         let request = request.into_inner();
-        let (store, now) = (self.0.store.clone(), clock::now());
-        let reply = self.0.blocking("clean", move || {
+        let (this, now, dry_run) = (self.0.clone(), clock::now(), request.dry_run);
+        let reply = self.0.stoppable("clean", move |stop| {
+            if let Some(refused) = &this.refused {
+                return cache::destroy(refused, request.dry_run);
+            }
             let kinds: Vec<_> = request.kinds().collect();
-            cache::clean(&store, &kinds, request.days, request.dry_run, now)
+            cache::clean(&this.store, &kinds, request.days, request.dry_run, now, stop)
         });
-        Ok(Response::new(reply.await?))
+        let reply = reply.await?;
+        if !dry_run {
+            self.0.counts.removed_bytes.add(reply.removed.iter().map(|entry| entry.bytes).sum());
+        }
+        if !dry_run && self.0.refused.is_some() {
+            // Before the answer: the next client starts a daemon that makes a new cache.
+            self.0.resign().await?;
+        }
+        Ok(Response::new(reply))
     }
 
     async fn verify(
@@ -61,7 +66,59 @@ impl Service for Cache {
         _request: Request<VerifyRequest>,
     ) -> Result<Response<VerifyReply>, Status> {
         let _call = self.0.life.call();
+        self.0.usable()?;
+        let this = self.0.clone();
         let store = self.0.store.clone();
-        Ok(Response::new(self.0.blocking("verify", move || cache::verify(&store)).await?))
+        let total = self.0.blocking("usage", move || Ok(store.usage()?.bytes())).await?;
+        let work = move |facts: std::sync::Arc<crate::flights::Facts>| async move {
+            let store = this.store.clone();
+            let read = this.stoppable("verify", move |stop| {
+                cache::verify(&store, &|bytes| facts.set_bytes(bytes), stop)
+            });
+            let reply = read.await?;
+            this.counts.damaged.add(reply.damaged.len() as u64);
+            Ok(reply)
+        };
+        let flight = self.0.verifications.join("", "cache verify", total, work);
+        Ok(Response::new(flight.landed().await?))
+    }
+
+    async fn heal(&self, request: Request<HealRequest>) -> Result<Response<HealReply>, Status> {
+        let _call = self.0.life.call();
+        self.0.usable()?;
+        let (store, key) = (self.0.store.clone(), request.into_inner().key);
+        let heal = move |stop: &_| cache::heal(&store, &key, stop);
+        let reply = self.0.stoppable("heal", heal).await?;
+        self.0.counts.damaged.add(reply.damaged.len() as u64);
+        Ok(Response::new(reply))
+    }
+
+    async fn pin(&self, request: Request<PinRequest>) -> Result<Response<PinReply>, Status> {
+        let _call = self.0.life.call();
+        self.0.usable()?;
+        let PinRequest { context, what, platform: sent, unpin, all } = request.into_inner();
+        let store = self.0.store.clone();
+        if unpin {
+            let unpin = move || pins::unpin(&store, &what, all);
+            return Ok(Response::new(self.0.blocking("unpin", unpin).await?));
+        }
+        let (reference, is_oras) = match ImageUri::parse(&what) {
+            Ok(ImageUri::Docker(reference)) => (reference, false),
+            Ok(ImageUri::Oras(reference)) => (reference, true),
+            _ => {
+                let pin = move || pins::pin_key(&store, &what);
+                return Ok(Response::new(self.0.blocking("pin", pin).await?));
+            }
+        };
+        let caller = Caller::of(context)?;
+        let wanted = Wanted {
+            platform_explicit: sent.is_some(),
+            platform: platform(sent, Some(&reference)),
+            access: Access::default(),
+            offline: true,
+            reference,
+            is_oras,
+        };
+        Ok(Response::new(pins::pin_reference(&self.0, &caller, wanted).await?))
     }
 }

@@ -2,12 +2,15 @@
 
 use orlop_proto::v1::daemon_server::Daemon as Service;
 use orlop_proto::v1::{
-    Flight, HelloReply, HelloRequest, ShutdownReply, ShutdownRequest, StatusReply, StatusRequest,
+    Flight, HelloReply, HelloRequest, MetricsReply, MetricsRequest, ShutdownReply, ShutdownRequest,
+    StatusReply, StatusRequest,
 };
 use tonic::{Request, Response, Status};
 
 use crate::VERSION;
 use crate::daemon::Daemon;
+use crate::failure::Failure;
+use crate::verbs::metrics;
 
 /// Serves the calls about the daemon itself.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ impl Service for Control {
         Ok(Response::new(HelloReply {
             version: VERSION.to_owned(),
             pid: std::process::id(),
-            cache: self.cache(),
+            cache: self.0.cache(),
             activated: self.0.activated,
         }))
     }
@@ -33,33 +36,17 @@ impl Service for Control {
     ) -> Result<Response<StatusReply>, Status> {
         let others = self.0.life.calls();
         let _call = self.0.life.call();
-        let store = self.0.store.clone();
-        let sizes = move || Ok((store.usage()?.bytes(), store.cap()?));
-        let (cache_bytes, cache_cap_bytes) = self.0.blocking("usage", sizes).await?;
-        let flights = self.0.layers.list().into_iter().chain(self.0.blobs.list());
-        Ok(Response::new(StatusReply {
-            version: VERSION.to_owned(),
-            pid: std::process::id(),
-            started: self.0.started,
-            socket: shown(self.0.socket.as_deref()),
-            cache: self.cache(),
-            cache_bytes,
-            cache_cap_bytes,
-            flights: flights
-                .map(|flight| Flight {
-                    what: flight.what().to_owned(),
-                    callers: flight.callers(),
-                    bytes: flight.bytes(),
-                    total: flight.total(),
-                })
-                .collect(),
-            calls: u32::try_from(others).unwrap_or(u32::MAX),
-            idle_exit_seconds: self.0.life.idle_exit().as_secs(),
-            log: self.0.log.place().to_owned(),
-            log_dropped: self.0.log.dropped(),
-            memory_peak_bytes: memory_peak_bytes(),
-            activated: self.0.activated,
-        }))
+        Ok(Response::new(status(&self.0, others).await?))
+    }
+
+    async fn metrics(
+        &self,
+        _request: Request<MetricsRequest>,
+    ) -> Result<Response<MetricsReply>, Status> {
+        let others = self.0.life.calls();
+        let _call = self.0.life.call();
+        let text = metrics::text(&status(&self.0, others).await?);
+        Ok(Response::new(MetricsReply { text }))
     }
 
     async fn shutdown(
@@ -67,38 +54,65 @@ impl Service for Control {
         request: Request<ShutdownRequest>,
     ) -> Result<Response<ShutdownReply>, Status> {
         let unfinished = u32::try_from(self.0.life.calls()).unwrap_or(u32::MAX);
-        // Before the answer: the next client finds no socket and starts another daemon.
-        if let Some(place) = self.0.place.clone() {
-            let give_up = move || {
-                place.remove();
-                Ok(())
-            };
-            self.0.blocking("socket", give_up).await?;
-        }
+        self.0.resign().await?;
         if request.into_inner().now {
             self.0.life.end_now();
-        } else {
-            self.0.life.drain();
         }
         Ok(Response::new(ShutdownReply { unfinished }))
     }
 }
 
-impl Control {
-    /// The cache's directory; empty when it goes with the daemon.
-    fn cache(&self) -> String {
-        if self.0.cache_is_private { String::new() } else { shown(Some(self.0.store.root())) }
-    }
+/// The state of the daemon; `calls` are served beside this one.
+///
+/// # Errors
+/// FILE_FAILED.
+pub(crate) async fn status(daemon: &Daemon, calls: usize) -> Result<StatusReply, Failure> {
+    let store = daemon.store.clone();
+    let sizes = move || Ok((store.usage()?.bytes(), store.cap()?, store.space()?.free));
+    let (cache_bytes, cache_cap_bytes, free_bytes) = daemon.blocking("usage", sizes).await?;
+    let flights = daemon.layers.list().into_iter().chain(daemon.blobs.list());
+    let flights = flights.chain(daemon.web.list());
+    let flights = flights.chain(daemon.verifications.list());
+    let problem = daemon.refused.as_ref().map(|refused| refused.failure.to_string());
+    Ok(StatusReply {
+        version: VERSION.to_owned(),
+        pid: std::process::id(),
+        started: daemon.started,
+        socket: shown(daemon.socket.as_deref()),
+        cache: daemon.cache(),
+        cache_bytes,
+        cache_cap_bytes,
+        free_bytes,
+        flights: flights
+            .map(|flight| Flight {
+                what: flight.what().to_owned(),
+                callers: flight.callers(),
+                bytes: flight.bytes(),
+                total: flight.total(),
+                elsewhere: flight.is_elsewhere(),
+            })
+            .collect(),
+        calls: u32::try_from(calls).unwrap_or(u32::MAX),
+        idle_exit_seconds: daemon.life.idle_exit().as_secs(),
+        log: daemon.log.place().to_owned(),
+        log_dropped: daemon.log.dropped(),
+        memory_peak_bytes: memory_bytes("VmHWM:"),
+        memory_bytes: memory_bytes("VmRSS:"),
+        activated: daemon.activated,
+        cache_problem: problem.unwrap_or_default(),
+        connections: u32::try_from(daemon.life.connections()).unwrap_or(u32::MAX),
+        counts: Some(daemon.counts.sent()),
+    })
 }
 
 fn shown(path: Option<&std::path::Path>) -> String {
     path.map(|path| path.display().to_string()).unwrap_or_default()
 }
 
-/// Most resident memory so far, from the kernel's own count (`VmHWM`, in KiB).
-fn memory_peak_bytes() -> u64 {
+/// Resident memory: `VmRSS:` now, `VmHWM:` at most so far; from the kernel's own count, in KiB.
+fn memory_bytes(row: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(row));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
     kib.unwrap_or_default().saturating_mul(1024)
 }

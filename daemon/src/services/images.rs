@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt as _};
-use orlop_oci::{ImageUri, Platform, Reference};
+use orlop_archive::Form;
+use orlop_oci::{ImageUri, Platform, Reference, Transport};
 use orlop_proto::v1::images_server::Images as Service;
 use orlop_proto::v1::{
     self, InspectEvent, InspectRequest, Kind, PullEvent, PullRequest, PushEvent, PushRequest,
@@ -19,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::caller::Caller;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
-use crate::verbs::{inspect, pull, push, tags};
+use crate::verbs::{docker, inspect, local, pull, push, tags, web};
 
 /// Events that wait for a slow caller.
 const EVENTS: usize = 32;
@@ -46,6 +47,25 @@ impl<T> Stream for Events<T> {
     }
 }
 
+/// Counts a pull as failed unless it was settled.
+struct Failing {
+    daemon: Daemon,
+    is_settled: bool,
+}
+
+impl Failing {
+    /// It did not fail.
+    fn settle(&mut self) {
+        self.is_settled = true;
+    }
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        self.daemon.counts.pulls_failed.add((!self.is_settled).into());
+    }
+}
+
 /// True when a pull brought something into the cache.
 fn is_new(event: &PullEvent) -> bool {
     matches!(&event.event, Some(pull_event::Event::Done(done)) if !done.cached)
@@ -63,14 +83,78 @@ fn reference(uri: &str) -> Result<(Reference, bool), Failure> {
     }
 }
 
-fn platform(sent: Option<v1::Platform>, reference: &Reference) -> Platform {
+/// The platform that a caller wants.
+pub(super) fn platform(sent: Option<v1::Platform>, reference: Option<&Reference>) -> Platform {
     match sent {
         Some(sent) => Platform::new(
             &sent.os,
             &sent.architecture,
             Some(sent.variant.as_str()).filter(|variant| !variant.is_empty()),
         ),
-        None => Platform::of_hub_namespace(reference).unwrap_or_else(Platform::host),
+        None => reference.and_then(Platform::of_hub_namespace).unwrap_or_else(Platform::host),
+    }
+}
+
+/// What a pull is to bring.
+enum Wanted {
+    Registry(pull::Wanted),
+    Local(local::Wanted),
+    Docker(docker::Wanted),
+    Web(web::Wanted),
+}
+
+impl Wanted {
+    fn of(request: PullRequest) -> Result<Self, Failure> {
+        let PullRequest { uri, platform: sent, platform_explicit, file, access, offline, .. } =
+            request;
+        match ImageUri::parse(&uri) {
+            Ok(ImageUri::Local { transport, image, .. }) => {
+                let form = match transport {
+                    Transport::DockerArchive => Form::DockerArchive,
+                    Transport::Oci => Form::Layout,
+                    _ => Form::LayoutArchive,
+                };
+                let file = file.ok_or_else(|| {
+                    Failure::of(Kind::UsageInvalid, "the request does not say where the file is")
+                })?;
+                let platform = platform(sent, None);
+                let wanted = local::Wanted { form, file, image, platform, platform_explicit };
+                return Ok(Self::Local(wanted));
+            }
+            Ok(ImageUri::DockerDaemon(name)) => {
+                let (host, platform) = (request.docker_host, platform(sent, None));
+                let wanted = docker::Wanted { name, host, platform, platform_explicit };
+                return Ok(Self::Docker(wanted));
+            }
+            Ok(ImageUri::Url(url)) => {
+                let insecure = access.is_some_and(|access| access.insecure);
+                return Ok(Self::Web(web::Wanted { url, insecure }));
+            }
+            _ => {}
+        }
+        let (reference, is_oras) = reference(&uri)?;
+        Ok(Self::Registry(pull::Wanted {
+            platform: platform(sent, Some(&reference)),
+            platform_explicit,
+            access: access.unwrap_or_default(),
+            offline,
+            reference,
+            is_oras,
+        }))
+    }
+
+    async fn pull(
+        self,
+        daemon: &Daemon,
+        caller: &Caller,
+        events: &pull::Events,
+    ) -> Result<pull::Pulled, Failure> {
+        match self {
+            Self::Registry(wanted) => pull::pull(daemon, caller, wanted, events).await,
+            Self::Local(wanted) => local::pull(daemon, caller, wanted, events).await,
+            Self::Docker(wanted) => docker::pull(daemon, caller, wanted, events).await,
+            Self::Web(wanted) => web::pull(daemon, caller, wanted, events).await,
+        }
     }
 }
 
@@ -90,7 +174,7 @@ fn inspected(
     access: Option<v1::Access>,
 ) -> Result<inspect::Wanted, Failure> {
     let (reference, is_oras) = reference(uri)?;
-    let platform = (!top_only).then(|| platform(sent, &reference));
+    let platform = (!top_only).then(|| platform(sent, Some(&reference)));
     Ok(inspect::Wanted { reference, is_oras, platform, access: access.unwrap_or_default() })
 }
 
@@ -118,24 +202,25 @@ impl Service for Images {
         request: Request<PullRequest>,
     ) -> Result<Response<Self::PullStream>, Status> {
         let call = self.0.life.call();
-        let request = request.into_inner();
-        let caller = Caller::of(request.context)?;
-        let (reference, is_oras) = reference(&request.uri)?;
-        let wanted = pull::Wanted {
-            platform: platform(request.platform, &reference),
-            platform_explicit: request.platform_explicit,
-            access: request.access.unwrap_or_default(),
-            reference,
-            is_oras,
+        let mut request = request.into_inner();
+        let caller = Caller::of(request.context.take())?;
+        // A URL may hold secrets.
+        let uri = match web::is_url(&request.uri) {
+            true => "a URL".to_owned(),
+            false => request.uri.clone(),
         };
+        let wanted = Wanted::of(request)?;
         let (sender, receiver) = mpsc::channel(EVENTS);
         let (facts, mut told) = mpsc::channel(EVENTS);
         let daemon = self.0.clone();
+        let failed = Failing { daemon: self.0.clone(), is_settled: false };
+        self.0.counts.pulls.add(1);
         let work = self.0.tasks.spawn("pull", async move {
             let _call = call;
-            tracing::debug!(request = caller.request_id(), reference = %wanted.reference, "pull");
+            let mut failed = failed;
+            tracing::debug!(request = caller.request_id(), uri, "pull");
             let pulled = async {
-                let done = Box::pin(pull::pull(&daemon, &caller, wanted, &facts)).await;
+                let done = Box::pin(wanted.pull(&daemon, &caller, &facts)).await;
                 drop(facts);
                 done
             };
@@ -146,7 +231,9 @@ impl Service for Images {
             };
             let (done, ()) = tokio::join!(pulled, pass);
             let (last, leases) = match done {
-                Ok(pull::Pulled { done, leases }) => {
+                Ok(pull::Pulled { done, leases, .. }) => {
+                    daemon.counts.pulls_cached.add(done.cached.into());
+                    failed.settle();
                     (Ok(PullEvent { event: Some(pull_event::Event::Done(done)) }), leases)
                 }
                 Err(failure) => {

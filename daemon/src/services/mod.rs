@@ -1,7 +1,7 @@
 //! The API's services: request message -> verb -> reply message. No logic.
 
 mod cache;
-mod control;
+pub(crate) mod control;
 mod images;
 mod registries;
 

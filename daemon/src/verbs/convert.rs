@@ -14,11 +14,12 @@ use orlop_proto::v1::Kind;
 use orlop_registry::{Position, Sources};
 use orlop_store::{Entry, Key, Leased, Partial, Segment, Store};
 
+use super::claims::{self, Turn};
 use super::spool::{self, Shared};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::flights::Facts;
-use crate::tasks::Tasks;
+use crate::tasks::{Stop, Tasks};
 
 /// How often a blob whose bytes were wrong is fetched: the sources count their own, two each; this
 /// ends what no source is to blame for.
@@ -44,6 +45,20 @@ pub(crate) struct Layer {
     pub(crate) key: Key,
     /// How it is converted.
     pub(crate) options: Options,
+    /// When another node's claim on it is dead.
+    pub(crate) times: claims::Times,
+}
+
+impl Layer {
+    /// What the converter has to know.
+    pub(super) fn source(&self) -> LayerSource {
+        LayerSource {
+            digest: self.descriptor.digest.clone(),
+            size: self.descriptor.size,
+            compression: self.descriptor.media_type.layer_compression(),
+            diff_id: self.diff_id.clone(),
+        }
+    }
 }
 
 /// Fetches and converts a layer and publishes its segment.
@@ -57,12 +72,23 @@ pub(crate) async fn segment(
     layer: Layer,
     facts: Arc<Facts>,
 ) -> Result<Arc<Converted>, Failure> {
+    let entry = Entry::Segment(layer.key.clone());
+    let key = layer.key.clone();
+    let found = move |store: &Store| store.segment(&key);
+    let _claim = match claims::turn(&daemon, &entry, layer.times, &facts, found).await? {
+        Turn::Made(segment) => {
+            facts.set_bytes(layer.descriptor.size);
+            return Ok(Arc::new(Converted { segment, warnings: Vec::new() }));
+        }
+        Turn::Ours(held) => held,
+    };
     let mut tries = 1;
     loop {
         let partial = open_partial(&daemon, &layer.descriptor).await?;
         let outcome = try_segment(&daemon, &sources, &layer, &facts, &partial).await;
         match outcome {
             Ok(converted) => {
+                daemon.counts.layers_converted.add(1);
                 discard(&partial);
                 return Ok(Arc::new(converted));
             }
@@ -119,32 +145,15 @@ async fn try_segment(
     let position = Position::unhashed(position.offset());
     let joined = spool::join(sources, &descriptor, position, partial).map_err(Failure::from)?;
     let (feed, mut reader) = joined;
-    let source = LayerSource {
-        digest: descriptor.digest.clone(),
-        size: descriptor.size,
-        compression: descriptor.media_type.layer_compression(),
-        diff_id: layer.diff_id.clone(),
-    };
-    let (store, workers) = (daemon.store.clone(), daemon.workers.clone());
-    let (key, options) = (layer.key.clone(), layer.options);
+    let source = layer.source();
+    let (shared, own) = (daemon.clone(), layer.clone());
     let convert = daemon.tasks.blocking("convert", move |stop| {
-        let mut draft = store.draft_segment(&key)?;
-        let made = orlop_image::convert(
-            &source,
-            &mut reader,
-            draft.data(),
-            &options,
-            &workers,
-            stop.flag(),
-        );
+        let made = make(&shared, &own, &source, &mut reader, stop);
         // The feed must not wait for a reader that has ended.
         drop(reader);
-        let full = |error| disk_full(error, store.root(), source.size);
-        let Conversion { index, warnings } = made.map_err(full)?;
-        let segment = draft.publish(&index.to_bytes())?;
-        Ok::<_, Error>(Converted { segment, warnings })
+        made
     });
-    let (fed, made) = tokio::join!(feed.run(facts), convert);
+    let (fed, made) = tokio::join!(feed.run(facts, &daemon.counts.fetched_bytes), convert);
     // What the source did explains what the converter saw of it.
     if let Err(error) = fed {
         let is_lie = error.is_lie();
@@ -165,6 +174,25 @@ async fn try_segment(
     })
 }
 
+/// Converts what `reader` gives and publishes it. Blocks.
+pub(super) fn make(
+    daemon: &Daemon,
+    layer: &Layer,
+    source: &LayerSource,
+    reader: &mut dyn io::Read,
+    stop: &Stop,
+) -> Result<Converted, Error> {
+    let store = &daemon.store;
+    let mut draft = store.draft_segment(&layer.key)?;
+    let (options, workers) = (&layer.options, &daemon.workers);
+    let made = orlop_image::convert(source, reader, draft.data(), options, workers, stop.flag());
+    let full = |error| disk_full(error, store.root(), source.size);
+    let Conversion { index, warnings } = made.map_err(full)?;
+    let segment = draft.publish(&index.to_bytes())?;
+    daemon.checked.note(store, &Entry::Segment(layer.key.clone()));
+    Ok(Converted { segment, warnings })
+}
+
 /// Names the directory and the bytes where the disk was full.
 fn disk_full(error: orlop_image::Error, root: &Path, bytes: u64) -> Error {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
@@ -180,8 +208,10 @@ fn disk_full(error: orlop_image::Error, root: &Path, bytes: u64) -> Error {
 }
 
 /// What the blocking part can meet.
-enum Error {
+pub(super) enum Error {
+    /// The layer, or writing it.
     Image(orlop_image::Error),
+    /// The cache.
     Store(orlop_store::Error),
 }
 
@@ -227,12 +257,26 @@ pub(crate) async fn blob(
     daemon: Daemon,
     sources: Sources,
     descriptor: Descriptor,
+    times: claims::Times,
     facts: Arc<Facts>,
 ) -> Result<Arc<Leased>, Failure> {
+    let entry = Entry::Blob(descriptor.digest.clone());
+    let wanted = descriptor.clone();
+    let found = move |store: &Store| store.blob(&wanted.digest, wanted.size);
+    let _claim = match claims::turn(&daemon, &entry, times, &facts, found).await? {
+        Turn::Made(blob) => {
+            facts.set_bytes(descriptor.size);
+            return Ok(Arc::new(blob));
+        }
+        Turn::Ours(held) => held,
+    };
     let mut tries = 1;
     loop {
         match try_blob(&daemon, &sources, &descriptor, &facts).await {
-            Ok(leased) => return Ok(Arc::new(leased)),
+            Ok(leased) => {
+                daemon.checked.note(&daemon.store, &entry);
+                return Ok(Arc::new(leased));
+            }
             Err(Ended::Lied(failure)) => {
                 if tries >= TRIES || !sources.may_refetch(&descriptor) {
                     return Err(failure);
@@ -250,10 +294,10 @@ async fn try_blob(
     descriptor: &Descriptor,
     facts: &Facts,
 ) -> Result<Leased, Ended> {
-    let partial = match turn(&daemon.store, &daemon.tasks, descriptor).await? {
-        Turn::Ours(partial) => Arc::new(Mutex::new(Some(partial))),
-        Turn::Published(blob) => return Ok(blob),
-        Turn::Theirs(_) => return Err(busy(descriptor).into()),
+    let partial = match writer(&daemon.store, &daemon.tasks, descriptor).await? {
+        Writer::Ours(partial) => Arc::new(Mutex::new(Some(partial))),
+        Writer::Published(blob) => return Ok(blob),
+        Writer::Theirs(_) => return Err(busy(descriptor).into()),
     };
     let position = {
         let (descriptor, partial) = (descriptor.clone(), Arc::clone(&partial));
@@ -280,6 +324,7 @@ async fn try_blob(
         let kept = kept.as_mut().ok_or_else(|| busy(descriptor))?;
         tokio::task::block_in_place(|| kept.append(&piece)).map_err(Failure::from)?;
         at = at.saturating_add(piece.len() as u64);
+        daemon.counts.fetched_bytes.add(piece.len() as u64);
         facts.set_bytes(at);
     }
     let publish = move || {
@@ -297,7 +342,7 @@ const LOOKS: u32 = 60;
 
 /// Who downloads a blob.
 #[derive(Debug)]
-enum Turn {
+enum Writer {
     /// This process, from where the partial file ends.
     Ours(Partial),
     /// Nobody any more.
@@ -307,7 +352,7 @@ enum Turn {
 }
 
 /// Waits while another process downloads a blob and gets on with it.
-async fn turn(store: &Store, tasks: &Tasks, descriptor: &Descriptor) -> Result<Turn, Failure> {
+async fn writer(store: &Store, tasks: &Tasks, descriptor: &Descriptor) -> Result<Writer, Failure> {
     let mut ticks = tokio::time::interval(LOOK);
     let (mut had, mut unchanged) = (0, 0);
     loop {
@@ -316,22 +361,22 @@ async fn turn(store: &Store, tasks: &Tasks, descriptor: &Descriptor) -> Result<T
         let looked = tasks.blocking("partial", move |_| look(&store, &descriptor)).await;
         let looked = looked.map_err(|lost| Failure::new(Kind::Internal, &lost))??;
         match looked {
-            Turn::Theirs(bytes) if bytes != had => (had, unchanged) = (bytes, 0),
-            Turn::Theirs(_) if unchanged < LOOKS => unchanged += 1,
-            turn => return Ok(turn),
+            Writer::Theirs(bytes) if bytes != had => (had, unchanged) = (bytes, 0),
+            Writer::Theirs(_) if unchanged < LOOKS => unchanged += 1,
+            writer => return Ok(writer),
         }
     }
 }
 
-fn look(store: &Store, descriptor: &Descriptor) -> Result<Turn, orlop_store::Error> {
+fn look(store: &Store, descriptor: &Descriptor) -> Result<Writer, orlop_store::Error> {
     if let Some(blob) = store.blob(&descriptor.digest, descriptor.size)? {
-        return Ok(Turn::Published(blob));
+        return Ok(Writer::Published(blob));
     }
     match store.partial(&descriptor.digest, descriptor.size) {
-        Ok(partial) => Ok(Turn::Ours(partial)),
+        Ok(partial) => Ok(Writer::Ours(partial)),
         Err(orlop_store::Error::Busy { digest }) => {
             let file = std::fs::metadata(store.path(&Entry::Partial(digest)));
-            Ok(Turn::Theirs(file.map(|file| file.len()).unwrap_or_default()))
+            Ok(Writer::Theirs(file.map(|file| file.len()).unwrap_or_default()))
         }
         Err(error) => Err(error),
     }
@@ -355,16 +400,16 @@ mod tests {
         let descriptor = Descriptor::of(MediaType::SifLayer, b"bytes");
         let mut theirs = store.partial(&descriptor.digest, descriptor.size).unwrap();
         let tasks = Tasks::default();
-        let stuck = turn(&store, &tasks, &descriptor).await.unwrap();
-        assert!(matches!(stuck, Turn::Theirs(0)), "{stuck:?}");
+        let stuck = writer(&store, &tasks, &descriptor).await.unwrap();
+        assert!(matches!(stuck, Writer::Theirs(0)), "{stuck:?}");
 
-        let waits = turn(&store, &tasks, &descriptor);
+        let waits = writer(&store, &tasks, &descriptor);
         tokio::pin!(waits);
         let a_while = tokio::time::timeout(LOOK * 10, &mut waits);
         assert!(a_while.await.is_err());
         theirs.append(b"bytes").unwrap();
         drop(theirs.publish().unwrap());
         let published = waits.await.unwrap();
-        assert!(matches!(published, Turn::Published(_)), "{published:?}");
+        assert!(matches!(published, Writer::Published(_)), "{published:?}");
     }
 }

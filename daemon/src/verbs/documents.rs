@@ -3,19 +3,21 @@
 //! The tag is asked for with the caller's own credentials at each request; documents that are in
 //! the cache under the digest that came are not fetched again. Not here: layers.
 
-use std::time::Duration;
-
 use bytes::Bytes;
+use orlop_config::limits::{INDEX_DEPTH, INDEX_MANIFESTS};
 use orlop_oci::manifest::By;
 use orlop_oci::selection::{Choice, SelectionError};
 use orlop_oci::{Descriptor, Digest, Document, Index, Manifest, Platform, Reference, choose};
 use orlop_proto::v1::Kind;
 use orlop_registry::{Fetched, Resolved, Sources};
+use orlop_store::{Entry, Store, Tag};
 
-use crate::clock;
+use super::claims::{self, Turn};
+use super::lookup::{self, Answered};
+use super::pull::Asked;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
-use crate::flights::FLIGHTS;
+use crate::flights::{FLIGHTS, Facts};
 
 /// A manifest that was chosen and verified.
 #[derive(Clone, Debug)]
@@ -38,24 +40,64 @@ pub(crate) struct Chosen {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Finds the manifest of a reference for a platform.
+/// Finds the manifest of a reference for a platform. What it had to ask for is remembered with the
+/// image ([`lookup::remember`]).
 ///
 /// # Errors
 /// What the registry says; PLATFORM_MISSING, MANIFEST_INVALID, IMAGE_UNSUPPORTED, LIMIT_EXCEEDED.
 pub(crate) async fn choose_manifest(
     daemon: &Daemon,
-    sources: &Sources,
+    asked: &Asked,
     reference: &Reference,
     wanted: &Platform,
+) -> Result<(Chosen, Answered), Failure> {
+    let by = by_of(reference);
+    let found = top_of(daemon, asked, Some(&by)).await;
+    let (top, source, answered) = found.map_err(|failure| failure.naming(reference))?;
+    let chosen = choose_below(daemon, Some(&asked.sources), reference, wanted, top, source).await?;
+    Ok((chosen, answered))
+}
+
+fn by_of(reference: &Reference) -> By {
+    if reference.digest().is_some() { By::Digest } else { By::Tag }
+}
+
+/// The same without a request: from the digest of a top document that is in the cache, `None` when
+/// one that is needed is not.
+///
+/// # Errors
+/// PLATFORM_MISSING, MANIFEST_INVALID, IMAGE_UNSUPPORTED.
+pub(crate) async fn choose_kept(
+    daemon: &Daemon,
+    tag: &Tag,
+    reference: &Reference,
+    wanted: &Platform,
+) -> Result<Option<Chosen>, Failure> {
+    let (digest, source) = (&tag.digest, tag.source.clone());
+    let Some(bytes) = kept(daemon, digest).await? else { return Ok(None) };
+    let top = Fetched { bytes, digest: digest.clone(), content_type: None };
+    match choose_below(daemon, None, reference, wanted, top, source).await {
+        Err(failure) if failure.kind() == Kind::ImageNotFound => Ok(None),
+        outcome => outcome.map(Some),
+    }
+}
+
+/// From a top document down to the manifest. Without sources only the cache is looked at.
+async fn choose_below(
+    daemon: &Daemon,
+    sources: Option<&Sources>,
+    reference: &Reference,
+    wanted: &Platform,
+    top: Fetched,
+    source: String,
 ) -> Result<Chosen, Failure> {
-    let by = if reference.digest().is_some() { By::Digest } else { By::Tag };
-    let (top, source) =
-        top_of(daemon, sources, Some(&by)).await.map_err(|failure| failure.naming(reference))?;
+    // What is kept was looked at when it came, with the type that came with it.
+    let by = if sources.is_some() { by_of(reference) } else { By::Digest };
     let parsed = Document::parse(&top.bytes, top.content_type.as_deref(), by);
     let (mut document, mut warnings) = parsed.map_err(|e| Failure::from(e).naming(reference))?;
     let (mut digest, mut bytes) = (top.digest.clone(), top.bytes.clone());
     let (mut entry, mut looks) = (None::<Descriptor>, 0);
-    let deepest = sources.limits().index_depth;
+    let deepest = sources.map_or(INDEX_DEPTH as u64, |sources| sources.limits().index_depth);
     for depth in 0..=deepest {
         let index = match document {
             Document::Manifest(manifest) => {
@@ -93,42 +135,20 @@ pub(crate) fn over_limit(document: &Digest, key: &str, limit: u64) -> Failure {
 /// What the registry says.
 pub(crate) async fn find_top(
     daemon: &Daemon,
-    sources: &Sources,
-) -> Result<(Fetched, String), Failure> {
-    top_of(daemon, sources, None).await
+    asked: &Asked,
+) -> Result<(Fetched, String, Answered), Failure> {
+    top_of(daemon, asked, None).await
 }
 
 async fn top_of(
     daemon: &Daemon,
-    sources: &Sources,
+    asked: &Asked,
     by: Option<&By>,
-) -> Result<(Fetched, String), Failure> {
-    let resolved = sources.resolve().await?;
-    let top = top_document(daemon, sources, &resolved, by).await?;
-    Ok((top, resolved.source))
-}
-
-/// Age of what is remembered of a tag before it is written again though nothing changed.
-const TAG_AGE: Duration = Duration::from_secs(60);
-
-/// Remembers which digest a tag had, for when the registry cannot be asked. Nobody waits for it.
-pub(crate) fn remember(daemon: &Daemon, reference: &Reference, top: &Digest, source: &str) {
-    if reference.digest().is_some() {
-        return;
-    }
-    let (store, name, top) = (daemon.store.clone(), reference.canonical(), top.clone());
-    let source = source.to_owned();
-    daemon.tasks.detached("tag", move || {
-        let now = clock::now();
-        let is_fresh = store.tag(&name).ok().flatten().is_some_and(|tag| {
-            tag.digest == top
-                && tag.source == source
-                && now.duration_since(tag.seen).is_ok_and(|age| age < TAG_AGE)
-        });
-        if !is_fresh && let Err(error) = store.put_tag(&name, &top, &source, now) {
-            tracing::debug!(%error, name, "the tag is not remembered");
-        }
-    });
+) -> Result<(Fetched, String, Answered), Failure> {
+    let answered = lookup::resolve(daemon, asked).await?;
+    let resolved = answered.resolved();
+    let top = top_document(daemon, &asked.sources, resolved, by).await?;
+    Ok((top, resolved.source.clone(), answered))
 }
 
 /// The document that a reference names. What is not valid is not kept, where it is said how it
@@ -158,7 +178,7 @@ async fn top_document(
         Some(_) => "",
         None => " as it is",
     };
-    let mut fetched = document(daemon, &resolved.digest, how, fetch).await?;
+    let mut fetched = document(daemon, &resolved.digest, how, fetch, false).await?;
     // One from the cache has lost its header: what HEAD said counts.
     if fetched.content_type.is_none() {
         fetched.content_type = resolved.media_type.as_ref().map(ToString::to_string);
@@ -175,7 +195,8 @@ fn check(document: &Fetched, by: Option<&By>) -> Result<(), Failure> {
 
 /// A document from the cache, or from a source: once for all who want it at the same time. Whoever
 /// comes here has asked for the image's top document with credentials of its own; what fails by
-/// the credentials or the proxy of the one who fetches is fetched anew by the others.
+/// the credentials or the proxy of the one who fetches is fetched anew by the others. A blob is
+/// claimed, so that other nodes do not fetch it too.
 ///
 /// `fetch` checks what it returns: that is kept. `how` tells flights of one digest apart.
 async fn document<F>(
@@ -183,6 +204,7 @@ async fn document<F>(
     digest: &Digest,
     how: &str,
     fetch: impl Fn() -> F,
+    is_blob: bool,
 ) -> Result<Fetched, Failure>
 where
     F: Future<Output = Result<Fetched, Failure>> + Send + 'static,
@@ -194,10 +216,20 @@ where
     let mut tries = 1;
     loop {
         let (shared, wanted, fetch) = (daemon.clone(), digest.clone(), fetch());
-        let flight = daemon.documents.join(&key, name.clone(), 0, move |_| async move {
+        let flight = daemon.documents.join(&key, name.clone(), 0, move |facts| async move {
             // It may have landed between the look and the start.
             if let Some(bytes) = kept(&shared, &wanted).await? {
                 return Ok(Fetched { bytes, digest: wanted, content_type: None });
+            }
+            let mut _held = None;
+            if is_blob {
+                match claim(&shared, &wanted, &facts).await? {
+                    Turn::Made(bytes) => {
+                        let bytes = bytes.into();
+                        return Ok(Fetched { bytes, digest: wanted, content_type: None });
+                    }
+                    Turn::Ours(held) => _held = Some(held),
+                }
             }
             let fetched = fetch.await?;
             keep(&shared, &fetched.digest, &fetched.bytes).await?;
@@ -212,11 +244,17 @@ where
     }
 }
 
+async fn claim(daemon: &Daemon, digest: &Digest, facts: &Facts) -> Result<Turn<Vec<u8>>, Failure> {
+    let (entry, wanted) = (Entry::Blob(digest.clone()), digest.clone());
+    let found = move |store: &Store| store.document(&wanted);
+    claims::turn(daemon, &entry, claims::Times::default(), facts, found).await
+}
+
 /// The entry that fits; where entries name no platform, configs are looked into. `looks` counts
 /// the manifests of all levels that were fetched for that.
 async fn choose_entry(
     daemon: &Daemon,
-    sources: &Sources,
+    sources: Option<&Sources>,
     index: &Index,
     wanted: &Platform,
     looks: &mut u64,
@@ -230,7 +268,8 @@ async fn choose_entry(
         if entry.media_type.is_index() {
             return Ok(entry.clone());
         }
-        let most = sources.limits().index_manifests;
+        let most =
+            sources.map_or(INDEX_MANIFESTS as u64, |sources| sources.limits().index_manifests);
         if *looks >= most {
             return Err(over_limit(&entry.digest, "index-manifests", most));
         }
@@ -257,9 +296,10 @@ async fn choose_entry(
 /// A manifest or index by its descriptor, from the cache or a source.
 async fn document_of(
     daemon: &Daemon,
-    sources: &Sources,
+    sources: Option<&Sources>,
     descriptor: &Descriptor,
 ) -> Result<Bytes, Failure> {
+    let Some(sources) = sources else { return only_kept(daemon, &descriptor.digest).await };
     let (sources, wanted, digest) =
         (sources.clone(), descriptor.clone(), descriptor.digest.clone());
     let fetch = move || {
@@ -270,7 +310,13 @@ async fn document_of(
             Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
         }
     };
-    Ok(document(daemon, &digest, "", fetch).await?.bytes)
+    Ok(document(daemon, &digest, "", fetch, false).await?.bytes)
+}
+
+/// A document that has to be in the cache.
+async fn only_kept(daemon: &Daemon, digest: &Digest) -> Result<Bytes, Failure> {
+    let found = kept(daemon, digest).await?;
+    found.ok_or_else(|| Failure::of(Kind::ImageNotFound, format!("{digest} is not in the cache")))
 }
 
 /// The bytes of an image's config, from the cache or a source.
@@ -279,9 +325,10 @@ async fn document_of(
 /// What the registry or the disk says.
 pub(crate) async fn config_bytes(
     daemon: &Daemon,
-    sources: &Sources,
+    sources: Option<&Sources>,
     manifest: &Manifest,
 ) -> Result<Bytes, Failure> {
+    let Some(sources) = sources else { return only_kept(daemon, &manifest.config.digest).await };
     let (sources, wanted) = (sources.clone(), manifest.config.clone());
     let fetch = move || {
         let (sources, wanted) = (sources.clone(), wanted.clone());
@@ -293,7 +340,7 @@ pub(crate) async fn config_bytes(
             Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
         }
     };
-    Ok(document(daemon, &manifest.config.digest, "", fetch).await?.bytes)
+    Ok(document(daemon, &manifest.config.digest, "", fetch, true).await?.bytes)
 }
 
 /// The config of an image.
@@ -302,7 +349,7 @@ pub(crate) async fn config_bytes(
 /// As [`config_bytes`]; MANIFEST_INVALID.
 pub(crate) async fn config_of(
     daemon: &Daemon,
-    sources: &Sources,
+    sources: Option<&Sources>,
     manifest: &Manifest,
 ) -> Result<orlop_oci::ImageConfig, Failure> {
     let bytes = config_bytes(daemon, sources, manifest).await?;

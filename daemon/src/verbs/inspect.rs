@@ -10,7 +10,7 @@ use orlop_proto::v1;
 use orlop_registry::Fetched;
 
 use super::documents::{self, Chosen};
-use super::pull;
+use super::{lookup, pull};
 use crate::caller::Caller;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -54,9 +54,10 @@ pub(crate) async fn resolve(
     let mut asked = pull::ask(daemon, caller, &reference, access, !is_oras).await?;
     let (digest, manifest_digest, source, mut warnings) = match platform {
         Some(platform) => {
-            let Chosen { top, digest, source, warnings, .. } =
-                documents::choose_manifest(daemon, &asked.sources, &reference, &platform).await?;
-            documents::remember(daemon, &reference, &top.digest, &source);
+            let (chosen, answered) =
+                documents::choose_manifest(daemon, &asked, &reference, &platform).await?;
+            let Chosen { top, digest, source, warnings, .. } = chosen;
+            lookup::remember(daemon, &reference, &answered, &digest);
             (top.digest.to_string(), digest.to_string(), source, warnings)
         }
         // What HEAD says is enough: on the Docker Hub it does not count as a pull.
@@ -88,7 +89,7 @@ pub(crate) async fn inspect(
     let Wanted { reference, is_oras, platform, access } = wanted;
     let mut asked = pull::ask(daemon, caller, &reference, access, !is_oras).await?;
     let Some(platform) = platform else {
-        let (top, source) = documents::find_top(daemon, &asked.sources).await?;
+        let (top, source, _) = documents::find_top(daemon, &asked).await?;
         let mut done = done(&reference, &top, source);
         done.warnings = asked.notices();
         return Ok(Inspected {
@@ -98,9 +99,10 @@ pub(crate) async fn inspect(
             done,
         });
     };
-    let chosen = documents::choose_manifest(daemon, &asked.sources, &reference, &platform).await?;
-    let config = documents::config_bytes(daemon, &asked.sources, &chosen.manifest).await?;
-    documents::remember(daemon, &reference, &chosen.top.digest, &chosen.source);
+    let (chosen, answered) =
+        documents::choose_manifest(daemon, &asked, &reference, &platform).await?;
+    let config = documents::config_bytes(daemon, Some(&asked.sources), &chosen.manifest).await?;
+    lookup::remember(daemon, &reference, &answered, &chosen.digest);
     let Chosen { top, digest, bytes, source, by_index, warnings, .. } = chosen;
     let mut done = done(&reference, &top, source);
     done.manifest_digest = digest.to_string();

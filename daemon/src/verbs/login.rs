@@ -108,8 +108,12 @@ pub(crate) async fn login(
             .await?;
     }
     let (notices, mut told) = mpsc::unbounded_channel();
-    let asking =
-        Asking { credentials: Arc::new(Sources::default()), tasks: daemon.tasks.clone(), notices };
+    let asking = Asking {
+        credentials: Arc::new(Sources::default()),
+        tasks: daemon.tasks.clone(),
+        given: Arc::default(),
+        notices,
+    };
     let settled = caller.clone();
     let settings = daemon.blocking("settings", move || settled.settings()).await?;
     let limits = Limits::from(&settings.limits);

@@ -4,12 +4,20 @@
 //! Not here: request and reply messages ([`crate::services`]).
 
 pub(crate) mod cache;
+pub(crate) mod checks;
+pub(crate) mod claims;
 pub(crate) mod convert;
+pub(crate) mod docker;
 pub(crate) mod documents;
 pub(crate) mod inspect;
+pub(crate) mod local;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod lookup;
+pub(crate) mod metrics;
+pub(crate) mod pins;
 pub(crate) mod pull;
 pub(crate) mod push;
 mod spool;
 pub(crate) mod tags;
+pub(crate) mod web;

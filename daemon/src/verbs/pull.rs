@@ -10,14 +10,18 @@ use std::time::Duration;
 use orlop_config::settings::{Compression, Settings};
 use orlop_image::{ImageInputs, Method, Options, Recipe, SegmentIndex, build_recipe, segment_key};
 use orlop_image::{SegmentKey, recipe_key};
-use orlop_oci::{Descriptor, ImageConfig, Platform, Reference};
+use orlop_oci::{Descriptor, Digest, ImageConfig, Platform, Reference};
 use orlop_proto::v1::{self, Kind, pull_done, pull_event};
 use orlop_registry::{Elsewhere, Limits, Session, Source, Sources};
-use orlop_store::{Entry, Key, Leased};
+use orlop_store::{Entry, Key, Leased, Tag};
 use tokio::sync::mpsc;
 
+use super::checks;
+use super::claims;
 use super::convert::{self, Converted, Layer};
 use super::documents::{self, Chosen};
+use super::local;
+use super::lookup::{self, Given};
 use crate::caller::{Asking, Caller, Told};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -39,6 +43,8 @@ pub(crate) struct Wanted {
     pub(crate) platform_explicit: bool,
     /// How to reach the registry and as whom.
     pub(crate) access: v1::Access,
+    /// No registry is asked.
+    pub(crate) offline: bool,
 }
 
 /// Where the facts of a pull go. A caller that has left ends its pull.
@@ -51,6 +57,8 @@ pub(crate) struct Pulled {
     pub(crate) done: v1::PullDone,
     /// Keeps collectors off until the caller has opened the files itself.
     pub(crate) leases: Vec<Leased>,
+    /// What the caller will use.
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// Everything that asking the registries of a reference needs.
@@ -64,6 +72,8 @@ pub(crate) struct Asked {
     pub(crate) is_insecure: bool,
     /// registries.conf says that the reference's own host must not be contacted.
     pub(crate) is_blocked: bool,
+    /// Whose rights it is done with.
+    pub(crate) rights: Rights,
     /// Where the session's notices arrive.
     pub(crate) notices: mpsc::UnboundedReceiver<Told>,
 }
@@ -74,6 +84,16 @@ impl Asked {
         let told = std::iter::from_fn(|| self.notices.try_recv().ok());
         told.filter(|told| !told.is_detail).map(|told| told.text).collect()
     }
+}
+
+/// Whose rights an asking is done with.
+pub(crate) struct Rights {
+    /// All that may be used.
+    pub(crate) credentials: Arc<orlop_credentials::precedence::Sources>,
+    /// What was used.
+    pub(crate) given: Arc<Given>,
+    /// Equal for requests that get equal answers.
+    pub(crate) identity: String,
 }
 
 /// Prepares a caller's asking for a reference.
@@ -90,8 +110,9 @@ pub(crate) async fn ask(
     let (sender, notices) = mpsc::unbounded_channel();
     let (shared, asking, named) = (daemon.clone(), caller.clone(), reference.clone());
     let (no_https, insecure) = (access.no_https, access.insecure);
-    let (credentials, list, settings, is_insecure, is_blocked, warnings) = daemon
+    let (credentials, list, settings, is_insecure, is_blocked, warnings, identity) = daemon
         .blocking("settings", move || {
+            let mut parts = asking.identity(&access);
             let settings = asking.settings()?;
             let (rules, mut warnings) = shared.rules.of(asking.paths())?;
             let list = rules.registries.sources(&named)?;
@@ -115,21 +136,25 @@ pub(crate) async fn ask(
             let is_insecure = sources
                 .iter()
                 .any(|source| source.insecure && source.reference.host() == named.host());
+            parts.push(format!("{named} {sources:?} {:?}", credentials.helpers).into_bytes());
+            let identity = lookup::identity(parts.iter().map(Vec::as_slice));
             let is_insecure = is_insecure || insecure || listed;
-            Ok((credentials, sources, settings, is_insecure, is_blocked, warnings))
+            Ok((credentials, sources, settings, is_insecure, is_blocked, warnings, identity))
         })
         .await?;
     for warning in warnings {
         drop(sender.send(warning.into()));
     }
-    let asking =
-        Asking { credentials: Arc::new(credentials), tasks: daemon.tasks.clone(), notices: sender };
+    let (credentials, given) = (Arc::new(credentials), Arc::<Given>::default());
+    let rights =
+        Rights { credentials: Arc::clone(&credentials), given: Arc::clone(&given), identity };
+    let asking = Asking { credentials, tasks: daemon.tasks.clone(), given, notices: sender };
     let limits = Limits::from(&settings.limits);
     let session =
         Session::with_limits(&daemon.pool, caller.surroundings(), limits, Arc::new(asking));
     let elsewhere = if settings.foreign_layers { Elsewhere::Allowed } else { Elsewhere::default() };
     let sources = session.sources(list).with_elsewhere(elsewhere);
-    Ok(Asked { sources, session, is_insecure, is_blocked, notices })
+    Ok(Asked { sources, session, is_insecure, is_blocked, rights, notices })
 }
 
 /// Whether the caller's settings let mirrors serve `oras://`.
@@ -160,42 +185,24 @@ pub(crate) async fn pull(
     wanted: Wanted,
     events: &Events,
 ) -> Result<Pulled, Failure> {
-    let Wanted { reference, is_oras, platform, platform_explicit, access } = wanted;
-    let mirrors = !is_oras || serve_oras(daemon, caller).await?;
-    let mut asked = ask(daemon, caller, &reference, access, mirrors).await?;
-    let work = async {
-        let chosen =
-            documents::choose_manifest(daemon, &asked.sources, &reference, &platform).await?;
-        for warning in &chosen.warnings {
-            warn(events, warning.clone()).await;
-        }
-        let (top, source) = (chosen.top.digest.clone(), chosen.source.clone());
-        let pulled = if is_oras {
-            pull_sif(daemon, &asked.sources, &chosen, events).await?
-        } else {
-            check_image(&chosen, asked.sources.limits())?;
-            let config = documents::config_of(daemon, &asked.sources, &chosen.manifest).await?;
-            chosen.manifest.check_diff_ids(config.diff_ids.len())?;
-            for warning in disagreement(&chosen, &config).iter().chain(&config.warnings) {
-                warn(events, warning.clone()).await;
-            }
-            let platform = settle_platform(&chosen, &config, platform, platform_explicit)?;
-            let image = Image::new(daemon, caller, &reference, chosen, config, platform).await?;
-            pull_image(daemon, &asked.sources, image, events).await?
-        };
-        documents::remember(daemon, &reference, &top, &source);
-        Ok::<_, Failure>(pulled)
-    };
+    daemon.usable()?;
+    let access = wanted.access.clone();
+    let mirrors = !wanted.is_oras || serve_oras(daemon, caller).await?;
+    let mut asked = ask(daemon, caller, &wanted.reference, access, mirrors).await?;
+    // Its work borrows the rest.
+    let (_, mut notices) = mpsc::unbounded_channel();
+    std::mem::swap(&mut notices, &mut asked.notices);
+    let work = find(daemon, caller, &wanted, &asked, events);
     tokio::pin!(work);
     let mut details = Vec::new();
     let outcome = loop {
         tokio::select! {
             biased;
-            Some(told) = asked.notices.recv() => pass_on(told, events, &mut details).await,
+            Some(told) = notices.recv() => pass_on(told, events, &mut details).await,
             outcome = &mut work => break outcome,
         }
     };
-    while let Ok(told) = asked.notices.try_recv() {
+    while let Ok(told) = notices.try_recv() {
         pass_on(told, events, &mut details).await;
     }
     outcome.map_err(|failure| failure.after(details))
@@ -210,17 +217,144 @@ async fn pass_on(told: Told, events: &Events, details: &mut Vec<String>) {
     tell(events, pull_event::Event::Warning(v1::Warning { text, is_detail })).await;
 }
 
-async fn warn(events: &Events, text: String) {
+/// From the cache alone where the request says so or a digest allows it, else with a registry;
+/// where none can be asked, as the image was last.
+async fn find(
+    daemon: &Daemon,
+    caller: &Caller,
+    wanted: &Wanted,
+    asked: &Asked,
+    events: &Events,
+) -> Result<Pulled, Failure> {
+    let reference = &wanted.reference;
+    if wanted.offline || reference.digest().is_some() {
+        if let Some(tag) = lookup::known(daemon, asked, reference).await?
+            && let Some(pulled) = from_cache(daemon, caller, wanted, &tag, events).await?
+        {
+            return Ok(pulled);
+        }
+        if wanted.offline {
+            return Err(lookup::not_there(reference));
+        }
+    }
+    let answer = documents::choose_manifest(daemon, asked, reference, &wanted.platform).await;
+    let (chosen, answered) = match answer {
+        Ok(answer) => answer,
+        Err(failure) if lookup::is_down(&failure) && reference.digest().is_none() => {
+            let Some(tag) = lookup::known(daemon, asked, reference).await? else {
+                return Err(failure);
+            };
+            let pulled = from_cache(daemon, caller, wanted, &tag, events).await?;
+            let pulled = pulled.ok_or_else(|| failure.clone())?;
+            daemon.counts.fallbacks.add(1);
+            warn(events, lookup::stale_words(reference, &tag, &failure)).await;
+            return Ok(pulled);
+        }
+        Err(failure) => return Err(failure),
+    };
+    let manifest = chosen.digest.clone();
+    let pulled = bring(daemon, caller, wanted, Some(&asked.sources), chosen, events).await?;
+    lookup::remember(daemon, reference, &answered, &manifest);
+    Ok(pulled)
+}
+
+/// The image as it was remembered, if all of it is in the cache.
+async fn from_cache(
+    daemon: &Daemon,
+    caller: &Caller,
+    wanted: &Wanted,
+    tag: &Tag,
+    events: &Events,
+) -> Result<Option<Pulled>, Failure> {
+    let (reference, platform) = (&wanted.reference, &wanted.platform);
+    let chosen = documents::choose_kept(daemon, tag, reference, platform).await?;
+    let Some(chosen) = chosen else { return Ok(None) };
+    match bring(daemon, caller, wanted, None, chosen, events).await {
+        Err(failure) if failure.kind() == Kind::ImageNotFound => Ok(None),
+        outcome => outcome.map(Some),
+    }
+}
+
+/// Brings what a manifest names into the cache; without sources it has to be there.
+async fn bring(
+    daemon: &Daemon,
+    caller: &Caller,
+    wanted: &Wanted,
+    sources: Option<&Sources>,
+    chosen: Chosen,
+    events: &Events,
+) -> Result<Pulled, Failure> {
+    for warning in &chosen.warnings {
+        warn(events, warning.clone()).await;
+    }
+    let asking = caller.clone();
+    let settings = daemon.blocking("settings", move || asking.settings()).await?;
+    if wanted.is_oras {
+        let times = claims::Times::of(&settings);
+        return pull_sif(daemon, sources, &chosen, times, events).await;
+    }
+    check_image(&chosen, &Limits::from(&settings.limits))?;
+    let config = documents::config_of(daemon, sources, &chosen.manifest).await?;
+    chosen.manifest.check_diff_ids(config.diff_ids.len())?;
+    for warning in disagreement(&chosen, &config).iter().chain(&config.warnings) {
+        warn(events, warning.clone()).await;
+    }
+    let (platform, is_explicit) = (wanted.platform.clone(), wanted.platform_explicit);
+    let platform = settle_platform(&chosen, &config, platform, is_explicit)?;
+    let named = Named { scheme: "docker", name: name_of(&wanted.reference) };
+    let image = Image::new(&settings, named, chosen, config, platform)?;
+    pull_image(daemon, &Origin::Registry(sources.cloned()), image, events).await
+}
+
+/// The entries of an image that is in the cache: itself and all that it is made of.
+///
+/// # Errors
+/// As [`pull`]; `None` when it is not all there.
+pub(crate) async fn entries(
+    daemon: &Daemon,
+    caller: &Caller,
+    wanted: &Wanted,
+    tag: &Tag,
+) -> Result<Option<Vec<Entry>>, Failure> {
+    let (events, mut told) = mpsc::channel(1);
+    let found = from_cache(daemon, caller, wanted, tag, &events);
+    let deaf = async { while told.recv().await.is_some() {} };
+    let found = tokio::select! {
+        found = found => found?,
+        () = deaf => None,
+    };
+    let Some(pulled) = found else { return Ok(None) };
+    let chosen = documents::choose_kept(daemon, tag, &wanted.reference, &wanted.platform).await?;
+    let Some(chosen) = chosen else { return Ok(None) };
+    let mut entries = vec![
+        Entry::Blob(chosen.top.digest.clone()),
+        Entry::Blob(chosen.digest.clone()),
+        Entry::Blob(chosen.manifest.config.digest.clone()),
+    ];
+    entries.extend(pulled.entries);
+    Ok(Some(entries))
+}
+
+/// What the SIF says it was made of: the reference as named, without a digest.
+fn name_of(reference: &Reference) -> String {
+    match reference.tag() {
+        Some(tag) => format!("{}:{tag}", reference.repository()),
+        None if reference.digest().is_some() => reference.repository(),
+        None => format!("{}:latest", reference.repository()),
+    }
+}
+
+pub(super) async fn warn(events: &Events, text: String) {
     tell(events, pull_event::Event::Warning(v1::Warning { text, is_detail: false })).await;
 }
 
 /// A caller that does not listen any more is noticed where its pull is dropped.
-async fn tell(events: &Events, event: pull_event::Event) {
+pub(super) async fn tell(events: &Events, event: pull_event::Event) {
     drop(events.send(event).await);
 }
 
 /// What can be said of a manifest before anything that it names is asked for.
-fn check_image(chosen: &Chosen, limits: &Limits) -> Result<(), Failure> {
+pub(super) fn check_image(chosen: &Chosen, limits: &Limits) -> Result<(), Failure> {
     if chosen.manifest.layers.len() as u64 > limits.layers {
         return Err(documents::over_limit(&chosen.digest, "layers", limits.layers));
     }
@@ -228,14 +362,14 @@ fn check_image(chosen: &Chosen, limits: &Limits) -> Result<(), Failure> {
 }
 
 /// Labels of indexes are wrong at times: the config counts, and the user hears of it.
-fn disagreement(chosen: &Chosen, config: &ImageConfig) -> Option<String> {
+pub(super) fn disagreement(chosen: &Chosen, config: &ImageConfig) -> Option<String> {
     let (offered, found) = (chosen.offered.as_ref()?, config.platform()?);
     let is_same = offered.os == found.os && offered.architecture == found.architecture;
     (!is_same).then(|| format!("the index offers {offered} and the image says {found}"))
 }
 
 /// An image without an index is taken whatever it says, unless the user named a platform.
-fn settle_platform(
+pub(super) fn settle_platform(
     chosen: &Chosen,
     config: &ImageConfig,
     wanted: Platform,
@@ -250,35 +384,55 @@ fn settle_platform(
     Ok(found)
 }
 
+/// Where the layers of an image come from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// Registries; none where all has to be in the cache.
+    Registry(Option<Sources>),
+    /// A file or directory of the caller's.
+    Local(Arc<orlop_archive::Chosen>),
+}
+
+/// What a SIF says it was made of.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    /// How it was named: `docker`, `oci`, ...
+    pub(super) scheme: &'static str,
+    /// As what.
+    pub(super) name: String,
+}
+
+impl Named {
+    /// What the recipe is found by. Names of different schemes are different names.
+    fn key(&self) -> String {
+        match self.scheme {
+            "docker" => self.name.clone(),
+            scheme => format!("{scheme}:{}", self.name),
+        }
+    }
+}
+
 /// An image that is to be put together.
-struct Image {
+pub(super) struct Image {
     chosen: Chosen,
     config: ImageConfig,
     platform: Platform,
-    name: String,
+    named: Named,
     options: Options,
     key: Key,
     layers: Vec<Layer>,
 }
 
 impl Image {
-    async fn new(
-        daemon: &Daemon,
-        caller: &Caller,
-        reference: &Reference,
+    pub(super) fn new(
+        settings: &Settings,
+        named: Named,
         chosen: Chosen,
         config: ImageConfig,
         platform: Platform,
     ) -> Result<Self, Failure> {
-        let asking = caller.clone();
-        let settings = daemon.blocking("settings", move || asking.settings()).await?;
-        let options = options(&settings);
-        let name = match reference.tag() {
-            Some(tag) => format!("{}:{tag}", reference.repository()),
-            None if reference.digest().is_some() => reference.repository(),
-            None => format!("{}:latest", reference.repository()),
-        };
-        let key = recipe_key(&chosen.digest, &platform, &name, &options);
+        let options = options(settings);
+        let key = recipe_key(&chosen.digest, &platform, &named.key(), &options);
         let layers = chosen.manifest.layers.iter().zip(&config.diff_ids);
         let layers = layers
             .map(|(descriptor, diff_id)| {
@@ -289,10 +443,11 @@ impl Image {
                     diff_id,
                     key: store_key(key.as_str())?,
                     options,
+                    times: claims::Times::of(settings),
                 })
             })
             .collect::<Result<_, Failure>>()?;
-        Ok(Self { key: store_key(key.as_str())?, chosen, config, platform, name, options, layers })
+        Ok(Self { key: store_key(key.as_str())?, chosen, config, platform, named, options, layers })
     }
 }
 
@@ -330,25 +485,32 @@ fn store_key(text: &str) -> Result<Key, Failure> {
     text.parse().map_err(|error: orlop_store::KeyError| Failure::new(Kind::Internal, &error))
 }
 
-async fn pull_image(
+pub(super) async fn pull_image(
     daemon: &Daemon,
-    sources: &Sources,
+    origin: &Origin,
     image: Image,
     events: &Events,
 ) -> Result<Pulled, Failure> {
-    match try_pull_image(daemon, sources, &image, events).await {
+    let outcome = try_pull_image(daemon, origin, &image, events).await;
+    match outcome {
         // What was damaged has been moved aside: it is made anew.
         Err(failure) if failure.kind() == Kind::CacheDamaged => {
             tracing::warn!(%failure, "an image is made anew");
-            try_pull_image(daemon, sources, &image, events).await
         }
-        outcome => outcome,
+        Ok(pulled) => {
+            if checks::before_use(daemon, pulled.entries.clone()).await? {
+                return Ok(pulled);
+            }
+            tracing::warn!("an image that was damaged is made anew");
+        }
+        Err(failure) => return Err(failure),
     }
+    try_pull_image(daemon, origin, &image, events).await
 }
 
 async fn try_pull_image(
     daemon: &Daemon,
-    sources: &Sources,
+    origin: &Origin,
     image: &Image,
     events: &Events,
 ) -> Result<Pulled, Failure> {
@@ -360,10 +522,14 @@ async fn try_pull_image(
             image.chosen.manifest.layers.iter().map(|layer| (layer, true)),
         )
         .await;
-        return Ok(Pulled { done: done(daemon, image, &recipe, true), leases });
+        let entries = image_entries(image, &recipe);
+        return Ok(Pulled { done: done(daemon, image, &recipe, true), leases, entries });
     }
     let present = present(daemon, image).await?;
     let layers = image.layers.iter().map(|layer| &layer.descriptor).zip(present.iter().copied());
+    if matches!(origin, Origin::Registry(None)) && present.contains(&false) {
+        return Err(absent(&image.chosen.digest));
+    }
     resolved(events, &image.chosen, false, layers).await;
     let missing = image.layers.iter().zip(&present).filter(|(_, present)| !**present);
     let missing = missing.map(|(layer, _)| layer.descriptor.size).fold(0, u64::saturating_add);
@@ -371,26 +537,44 @@ async fn try_pull_image(
     let phase = v1::PullPhase::Converting.into();
     tell(events, pull_event::Event::Phase(phase)).await;
     let join = || -> Vec<Joined<Arc<Converted>>> {
-        let layers = image.layers.iter().zip(&present);
-        layers.map(|(layer, present)| fly(daemon, sources, layer, *present)).collect()
+        let layers = image.layers.iter().zip(&present).enumerate();
+        layers
+            .map(|(number, (layer, present))| fly(daemon, origin, number, layer, *present))
+            .collect()
     };
     let converted = land(join, events).await?;
+    if let Origin::Local(archive) = origin {
+        local::unchanged(daemon, archive).await?;
+    }
     for warning in converted.iter().flat_map(|layer| &layer.warnings) {
         warn(events, warning.clone()).await;
     }
     let phase = v1::PullPhase::Merging.into();
     tell(events, pull_event::Event::Phase(phase)).await;
     let recipe = merge(daemon, image, converted).await?;
+    daemon.checked.note(&daemon.store, &Entry::Recipe(image.key.clone()));
     for warning in recipe.warnings() {
         warn(events, warning.clone()).await;
     }
     // Opened once more: what others share in a flight cannot be handed on.
     let leases = cached(daemon, image).await?.map(|(_, leases)| leases).unwrap_or_default();
-    Ok(Pulled { done: done(daemon, image, &recipe, false), leases })
+    let entries = image_entries(image, &recipe);
+    Ok(Pulled { done: done(daemon, image, &recipe, false), leases, entries })
+}
+
+fn absent(digest: &Digest) -> Failure {
+    Failure::of(Kind::ImageNotFound, format!("{digest} is not whole in the cache"))
+}
+
+fn image_entries(image: &Image, recipe: &Recipe) -> Vec<Entry> {
+    let segments = recipe.segments().iter().filter_map(|key| key.as_str().parse().ok());
+    let mut entries = vec![Entry::Recipe(image.key.clone())];
+    entries.extend(segments.map(Entry::Segment));
+    entries
 }
 
 /// Sees to room for downloads before any is asked for.
-async fn make_room(daemon: &Daemon, bytes: u64) -> Result<(), Failure> {
+pub(super) async fn make_room(daemon: &Daemon, bytes: u64) -> Result<(), Failure> {
     if bytes == 0 {
         return Ok(());
     }
@@ -401,13 +585,18 @@ async fn make_room(daemon: &Daemon, bytes: u64) -> Result<(), Failure> {
 /// The flight of one layer. What is in the cache lands at once.
 fn fly(
     daemon: &Daemon,
-    sources: &Sources,
+    origin: &Origin,
+    number: usize,
     layer: &Layer,
     is_present: bool,
 ) -> Joined<Arc<Converted>> {
-    let (shared, sources, layer) = (daemon.clone(), sources.clone(), layer.clone());
+    let (shared, origin, layer) = (daemon.clone(), origin.clone(), layer.clone());
     let (digest, size) = (layer.descriptor.digest.to_string(), layer.descriptor.size);
-    let key = layer.key.to_string();
+    let key = match &origin {
+        Origin::Registry(_) => layer.key.to_string(),
+        // A file that is damaged fails nobody who has the layer from elsewhere.
+        Origin::Local(archive) => format!("{} {}", layer.key, archive.path().display()),
+    };
     daemon.layers.join(&key, digest, size, move |facts| async move {
         if is_present {
             let (store, key) = (shared.store.clone(), layer.key.clone());
@@ -417,7 +606,13 @@ fn fly(
                 return Ok(Arc::new(Converted { segment, warnings: Vec::new() }));
             }
         }
-        convert::segment(shared, sources, layer, facts).await
+        match origin {
+            Origin::Registry(Some(sources)) => {
+                convert::segment(shared, sources, layer, facts).await
+            }
+            Origin::Registry(None) => Err(absent(&layer.descriptor.digest)),
+            Origin::Local(archive) => local::segment(shared, archive, number, layer, facts).await,
+        }
     })
 }
 
@@ -445,13 +640,18 @@ async fn land<T: Clone>(
 
 /// A flight that failed.
 #[derive(Debug)]
-struct Lost {
-    failure: Failure,
-    is_own: bool,
+pub(super) struct Lost {
+    /// Why.
+    pub(super) failure: Failure,
+    /// This caller had started it.
+    pub(super) is_own: bool,
 }
 
 /// Waits for all flights and tells of their bytes.
-async fn watch<T: Clone>(flights: &[Joined<T>], events: &Events) -> Result<Vec<T>, Lost> {
+pub(super) async fn watch<T: Clone>(
+    flights: &[Joined<T>],
+    events: &Events,
+) -> Result<Vec<T>, Lost> {
     let landed =
         futures::future::try_join_all((1_usize..).zip(flights).map(async |(at, flight)| {
             let is_own = flight.is_own();
@@ -538,9 +738,9 @@ async fn merge(
     let inputs = ImageInputs {
         manifest_digest: image.chosen.digest.clone(),
         platform: image.platform.clone(),
-        name: image.name.clone(),
+        name: image.named.name.clone(),
         config: image.config.clone(),
-        scheme: "docker".to_owned(),
+        scheme: image.named.scheme.to_owned(),
     };
     let layers: Vec<(Descriptor, Key)> =
         image.layers.iter().map(|layer| (layer.descriptor.clone(), layer.key.clone())).collect();
@@ -584,24 +784,30 @@ fn done(daemon: &Daemon, image: &Image, recipe: &Recipe, cached: bool) -> v1::Pu
 
 async fn pull_sif(
     daemon: &Daemon,
-    sources: &Sources,
+    sources: Option<&Sources>,
     chosen: &Chosen,
+    times: claims::Times,
     events: &Events,
 ) -> Result<Pulled, Failure> {
     let layer = chosen.manifest.sif_layer()?.clone();
+    let entry = Entry::Blob(layer.digest.clone());
     let (store, wanted) = (daemon.store.clone(), layer.clone());
     let look = move || Ok(store.blob(&wanted.digest, wanted.size)?);
     let mut found = daemon.blocking("blob", look).await?;
+    if found.is_some() && !checks::before_use(daemon, vec![entry.clone()]).await? {
+        found = None;
+    }
     let cached = found.is_some();
     resolved(events, chosen, cached, std::iter::once((&layer, cached))).await;
     if found.is_none() {
+        let sources = sources.ok_or_else(|| absent(&layer.digest))?;
         let (shared, sources, wanted) = (daemon.clone(), sources.clone(), layer.clone());
         let digest = layer.digest.to_string();
         make_room(daemon, layer.size).await?;
         let join = || {
             let (shared, sources, wanted) = (shared.clone(), sources.clone(), wanted.clone());
             vec![daemon.blobs.join(&digest, digest.clone(), layer.size, move |facts| {
-                convert::blob(shared, sources, wanted, facts)
+                convert::blob(shared, sources, wanted, times, facts)
             })]
         };
         land(join, events).await?;
@@ -610,7 +816,7 @@ async fn pull_sif(
         found = daemon.blocking("blob", look).await?;
     }
     daemon.whereabouts.note(&chosen.source, &layer.digest);
-    let path = daemon.store.path(&Entry::Blob(layer.digest.clone()));
+    let path = daemon.store.path(&entry);
     let done = v1::PullDone {
         digest: chosen.digest.to_string(),
         source: chosen.source.clone(),
@@ -621,7 +827,7 @@ async fn pull_sif(
             size: layer.size,
         })),
     };
-    Ok(Pulled { done, leases: found.into_iter().collect() })
+    Ok(Pulled { done, leases: found.into_iter().collect(), entries: vec![entry] })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use orlop_registry::{BlobStream, Position, Sources};
 use orlop_store::{Partial, PartialReader};
 use tokio::sync::mpsc;
 
+use crate::counts::Count;
 use crate::flights::Facts;
 
 /// Pieces that wait for the reader.
@@ -85,7 +86,11 @@ impl Feed {
     ///
     /// # Errors
     /// What ended the stream. A disk that is full ends nothing here: the reader's own writes tell.
-    pub(super) async fn run(mut self, facts: &Facts) -> Result<(), orlop_registry::Error> {
+    pub(super) async fn run(
+        mut self,
+        facts: &Facts,
+        fetched: &Count,
+    ) -> Result<(), orlop_registry::Error> {
         facts.set_bytes(self.at);
         loop {
             let piece = tokio::select! {
@@ -105,6 +110,7 @@ impl Feed {
             };
             self.keep(&piece);
             self.at = self.at.saturating_add(piece.len() as u64);
+            fetched.add(piece.len() as u64);
             facts.set_bytes(self.at);
             if self.pieces.send(Ok(piece)).await.is_err() {
                 return Ok(());

@@ -6,6 +6,7 @@
 //! tests of the two programs (`tests/it`).
 
 pub mod digest;
+pub mod docker;
 pub mod image;
 pub mod network;
 pub mod person;
@@ -17,6 +18,7 @@ pub mod tools;
 mod until;
 
 pub use digest::Digest;
+pub use docker::Docker;
 pub use image::{Artifact, Built, Compression, Entry, Image, Index, Layer, Names, Schema};
 pub use network::own_network;
 pub use person::Person;

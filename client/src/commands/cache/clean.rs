@@ -1,7 +1,7 @@
 //! `orlop cache clean`: removes what nobody uses.
 
 use orlop_proto::v1::cache_client::CacheClient;
-use orlop_proto::v1::{CleanRequest, Kind};
+use orlop_proto::v1::{CleanReply, CleanRequest, Kind};
 
 use super::{LISTING_BYTES, kinds, name};
 use crate::commands::Command;
@@ -22,13 +22,14 @@ pub(crate) const COMMAND: Command = Command {
         path: "cache clean",
         arguments: "",
         about: "Remove what the cache holds",
-        long_about: "What a running command or container uses stays.",
+        long_about: "What a running command or container uses stays, and so does what is pinned.",
         count: Count::exactly(0),
         flags: &[&[
             Flag::switch("force", "do not ask").short('f'),
             Flag::switch("dry-run", "only say what would be removed").short('n'),
             Flag::list("type", "TYPES", "only these: oci-tmp, oras, blob, all").short('T'),
             Flag::text("days", "N", "only what was not used for N days").short('D'),
+            Flag::switch("json", "print JSON, without a question if --force is given").short('j'),
         ]],
         payload: false,
     },
@@ -44,8 +45,11 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
         })?,
     };
     let dry_run = options.is_on("dry-run");
+    let is_json = options.is_on("json");
     if dry_run {
-        context.output.line("User requested a dry run. Not actually deleting any data!");
+        if !is_json {
+            context.output.line("User requested a dry run. Not actually deleting any data!");
+        }
     } else if !options.is_on("force") {
         match prompt::ask(QUESTION).as_deref() {
             Some("y" | "Y" | "yes" | "YES" | "Yes") => {}
@@ -68,6 +72,19 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
         let mut cache = CacheClient::new(channel).max_decoding_message_size(LISTING_BYTES);
         Ok(cache.clean(request.clone()).await?.into_inner())
     })?;
+    if is_json {
+        json(&reply, dry_run, context);
+        return Ok(0);
+    }
+    if !reply.unknown_format.is_empty() {
+        let place = context.cache().map(|path| path.display().to_string()).unwrap_or_default();
+        let format = &reply.unknown_format;
+        context
+            .output
+            .info(&format!("Removing the whole cache at {place}: its format is {format}"));
+        context.hang_up();
+        return Ok(0);
+    }
     for entry in &reply.removed {
         context.output.info(&format!("Removing {} cache entry: {}", name(entry), entry.key));
     }
@@ -78,8 +95,25 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
         let bytes = reply.removed.iter().map(|entry| entry.bytes).sum();
         context.output.verbose(&format!("{} freed", size(bytes)));
     }
+    if reply.pinned > 0 {
+        context.output.info(&format!("{} entries are pinned and stay", reply.pinned));
+    }
     if reply.in_use > 0 {
         context.output.info(&format!("{} entries are in use and stay", reply.in_use));
     }
     Ok(0)
+}
+
+fn json(reply: &CleanReply, dry_run: bool, context: &mut Context) {
+    let removed: Vec<_> = reply
+        .removed
+        .iter()
+        .map(|entry| {
+            serde_json::json!({ "type": name(entry), "key": entry.key, "bytes": entry.bytes })
+        })
+        .collect();
+    context.output.json(&serde_json::json!({
+        "dry_run": dry_run, "removed": removed, "in_use": reply.in_use, "pinned": reply.pinned,
+        "unknown_format": reply.unknown_format,
+    }));
 }

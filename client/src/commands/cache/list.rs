@@ -44,7 +44,7 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
             .map(|entry| {
                 serde_json::json!({
                     "type": name(entry), "key": entry.key, "bytes": entry.bytes,
-                    "created": entry.created, "used": entry.used,
+                    "created": entry.created, "used": entry.used, "pinned": entry.pinned,
                 })
             })
             .collect();

@@ -2,6 +2,8 @@
 
 pub(crate) mod clean;
 pub(crate) mod list;
+pub(crate) mod pin;
+pub(crate) mod usage;
 pub(crate) mod verify;
 
 use orlop_proto::v1::{Entry, EntryKind, Kind};

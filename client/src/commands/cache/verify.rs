@@ -3,7 +3,7 @@
 use orlop_proto::v1::cache_client::CacheClient;
 use orlop_proto::v1::{Kind, VerifyRequest};
 
-use super::name;
+use super::{LISTING_BYTES, name};
 use crate::commands::Command;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -26,7 +26,7 @@ pub(crate) const COMMAND: Command = Command {
 fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     let request = VerifyRequest { context: Some(context.sent()) };
     let (reply, _) = context.call(async |channel| {
-        let mut cache = CacheClient::new(channel);
+        let mut cache = CacheClient::new(channel).max_decoding_message_size(LISTING_BYTES);
         Ok(cache.verify(request.clone()).await?.into_inner())
     })?;
     let damaged: Vec<_> = reply.damaged.iter().map(|entry| (name(entry), &entry.key)).collect();
@@ -35,7 +35,9 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
             .iter()
             .map(|(kind, key)| serde_json::json!({ "type": kind, "key": key }))
             .collect();
-        let value = serde_json::json!({ "checked": reply.checked, "damaged": damaged });
+        let value = serde_json::json!({
+            "checked": reply.checked, "bytes": reply.bytes, "damaged": damaged,
+        });
         context.output.json(&value);
     } else {
         for (kind, key) in &damaged {

@@ -18,6 +18,9 @@ pub const APPTAINER_CACHE_DIRECTORY: Variable =
 /// Size cap of the cache, such as `50GiB`.
 pub const CACHE_MAX: Variable = Variable(&["ORLOP_CACHE_MAX"]);
 
+/// Where the daemon serves its metrics over HTTP; unset: nowhere.
+pub const METRICS_SOCKET: Variable = Variable(&["ORLOP_METRICS_SOCKET"]);
+
 /// Apptainer's directory of a user's settings, `~/.apptainer` when unset.
 pub const APPTAINER_CONFIG_DIRECTORY: Variable =
     Variable(&["APPTAINER_CONFIGDIR", "SINGULARITY_CONFIGDIR"]);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -9,11 +10,12 @@ use super::SegmentIndex;
 use crate::error::Error;
 
 impl SegmentIndex {
-    /// Reads all blocks of the data file and compares their checksums.
+    /// Reads all blocks of the data file and compares their checksums, until `stop` is raised.
     ///
     /// # Errors
-    /// [`Error::Damaged`]: the file has another size or a block has other bytes; [`Error::Disk`].
-    pub fn check_data(&self, data: &File) -> Result<(), Error> {
+    /// [`Error::Damaged`]: the file has another size or a block has other bytes; [`Error::Stopped`],
+    /// [`Error::Disk`].
+    pub fn check_data(&self, data: &File, stop: &AtomicBool) -> Result<(), Error> {
         let what = "segment data";
         let failed = |cause| Error::Disk { what: "reading segment data", cause };
         let damaged = |fault: String| Error::Damaged { what, fault };
@@ -23,6 +25,9 @@ impl SegmentIndex {
         }
         let mut bytes = Vec::new();
         for block in self.blocks().iter().filter(|block| block.size != 0) {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
             bytes.resize(usize::try_from(block.stored()).unwrap_or(usize::MAX), 0);
             data.read_exact_at(&mut bytes, block.offset).map_err(failed)?;
             if xxh3_64(&bytes) != block.checksum {

@@ -4,9 +4,11 @@
 //! POSIX read a stream differently this reads it as Go does, because every other OCI tool does: a
 //! parser that sees other entries than they do is a smuggling hole (CVE-2025-62518). Nothing is
 //! kept of an entry's data, and its headers are bounded.
-//! Not here: what names mean ([`crate::names`] cleans them, [`crate::merge`] resolves them).
+//! [`members`] lists an archive that is a file. Not here: what names mean ([`crate::names`] cleans
+//! them, [`crate::merge`] resolves them).
 
 mod header;
+mod members;
 mod number;
 mod pax;
 mod sparse;
@@ -21,6 +23,8 @@ use crate::limits::Limits;
 use header::{BLOCK, Block, Header};
 use sparse::{Extent, Lines, OldGnu, Pax};
 use stream::Stream;
+
+pub use members::{Member, MemberKind, members};
 
 /// What is wrong with a stream. The caller knows layer and entry.
 #[derive(Debug)]
@@ -51,6 +55,12 @@ pub(crate) trait Bytes {
     fn fill(&mut self) -> Result<&[u8], Fault>;
     /// Drops `count` of the bytes that [`Self::fill`] gave.
     fn consume(&mut self, count: usize);
+    /// Passes over up to `count` bytes without reading them; gives how many. None where they can
+    /// only be read.
+    fn pass(&mut self, count: u64) -> u64 {
+        let _ = count;
+        0
+    }
 }
 
 /// Where a file's content goes.
@@ -149,6 +159,16 @@ impl<B: Bytes> Reader<B> {
     /// The name of the entry under way as far as it is known, for errors.
     pub(crate) fn entry_name(&self) -> &[u8] {
         &self.name
+    }
+
+    /// Bytes of the tar before the current entry's data, once its headers have been read.
+    fn position(&self) -> u64 {
+        self.stream.position
+    }
+
+    /// Whether the current file's data are stored with holes.
+    fn is_sparse(&self) -> bool {
+        self.sparse.is_some()
     }
 
     /// Whether a pax global header wanted to change entries; it was ignored.

@@ -55,6 +55,12 @@ impl<B: Bytes> Stream<B> {
     /// Skips `count` bytes; false if the stream ends before.
     pub(super) fn skip(&mut self, mut count: u64) -> Result<bool, Fault> {
         while count > 0 {
+            let passed = self.bytes.pass(count);
+            self.position = self.position.saturating_add(passed);
+            count = count.saturating_sub(passed);
+            if count == 0 {
+                break;
+            }
             let at_hand = self.bytes.fill()?.len();
             if at_hand == 0 {
                 return Ok(false);

@@ -454,6 +454,23 @@ impl Manifest {
     }
 }
 
+impl Manifest {
+    /// Returns a manifest of Docker's schema 2 with these members and nothing else: what an image
+    /// without a manifest is told by.
+    #[must_use]
+    pub fn docker(config: &Descriptor, layers: &[Descriptor]) -> Vec<u8> {
+        let none = BTreeMap::new();
+        let layers: Vec<_> = layers.iter().map(|layer| descriptor_text(layer, &none)).collect();
+        let members = [
+            ("schemaVersion", "2".to_owned()),
+            ("mediaType", json::string_text(MediaType::DockerManifest.as_str())),
+            ("config", descriptor_text(config, &none)),
+            ("layers", format!("[{}]", layers.join(","))),
+        ];
+        json::object_text(members).into_bytes()
+    }
+}
+
 /// The config blob of a pushed SIF.
 pub const SIF_CONFIG: &[u8] = b"{}";
 

@@ -79,6 +79,21 @@ impl Draft {
         self
     }
 
+    /// The digest of all bytes written so far, where they are hashed.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.hash.clone().map(Hasher::finish)
+    }
+
+    /// Gives the draft another name in its target's directory: of content that is named by its
+    /// digest the name is known at the end alone.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self.target.set_file_name(name);
+        self
+    }
+
     /// The file, for writing at offsets or for reflinks. Bytes written past [`Write`] are not
     /// hashed.
     #[must_use]

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use orlop_config::limits;
@@ -35,6 +36,8 @@ pub struct Report {
     pub removed: Vec<Info>,
     /// Entries kept because somebody uses them.
     pub in_use: u64,
+    /// Entries kept because they are pinned.
+    pub pinned: u64,
 }
 
 impl Report {
@@ -46,17 +49,18 @@ impl Report {
 }
 
 impl Store {
-    /// Removes all entries that a filter names and nobody uses.
+    /// Removes all entries that a filter names and nobody uses or has pinned. Ends early when `stop`
+    /// is raised.
     ///
     /// # Errors
-    /// [`Error::Disk`]; what was removed before stays removed.
-    pub fn clean(&self, filter: &Filter) -> Result<Report, Error> {
+    /// [`Error::Stopped`], [`Error::Disk`]; what was removed before stays removed.
+    pub fn clean(&self, filter: &Filter, stop: &AtomicBool) -> Result<Report, Error> {
         let mut entries = self.entries()?;
         entries.retain(|info| {
             (filter.kinds.is_empty() || filter.kinds.contains(&info.kind))
                 && filter.unused_since.is_none_or(|since| info.used <= since)
         });
-        self.remove_until(entries, filter.dry_run, |_| false)
+        self.remove_until(entries, filter.dry_run, stop, |_| false)
     }
 
     /// Removes entries until the cache has at most `cap` bytes.
@@ -66,18 +70,22 @@ impl Store {
     pub fn collect(&self, cap: u64) -> Result<Report, Error> {
         let entries = self.entries()?;
         let all: u64 = entries.iter().map(|info| info.bytes).sum();
-        self.remove_until(entries, false, |gone| all.saturating_sub(gone) <= cap)
+        self.remove_until(entries, false, &AtomicBool::new(false), |gone| {
+            all.saturating_sub(gone) <= cap
+        })
     }
 
     /// Removes entries until `bytes` bytes are gone.
     pub(crate) fn collect_bytes(&self, bytes: u64) -> Result<Report, Error> {
-        self.remove_until(self.entries()?, false, |gone| gone >= bytes)
+        let never = AtomicBool::new(false);
+        self.remove_until(self.entries()?, false, &never, |gone| gone >= bytes)
     }
 
     fn remove_until(
         &self,
         mut entries: Vec<Info>,
         dry_run: bool,
+        stop: &AtomicBool,
         enough: impl Fn(u64) -> bool,
     ) -> Result<Report, Error> {
         let mut report = Report::default();
@@ -88,11 +96,18 @@ impl Store {
         entries.sort_by(|a, b| {
             (a.kind.rank(), a.used, &a.entry).cmp(&(b.kind.rank(), b.used, &b.entry))
         });
-        let leases = self.leases()?;
+        let (leases, pinned) = (self.leases()?, self.pinned()?);
         let now = self.file_system_time()?;
         for info in entries {
             if enough(gone) {
                 break;
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
+            if pinned.contains(&info.entry) {
+                report.pinned = report.pinned.saturating_add(1);
+                continue;
             }
             let unused = now.duration_since(info.used).unwrap_or_default();
             if self.is_leased_elsewhere(&leases, &info.entry)
@@ -112,7 +127,7 @@ impl Store {
 
     /// Removes one entry; false when somebody on this node uses it.
     fn remove(&self, entry: &Entry, unused: Duration, dry_run: bool) -> Result<bool, Error> {
-        let path = self.path(entry);
+        let path = self.own_path(entry);
         let Some(locks) = lock_all(&files_of(entry, &path), unused) else { return Ok(false) };
         if dry_run {
             return Ok(true);
@@ -153,7 +168,7 @@ impl Store {
 
     /// True when a process of this node has a file of the entry open and leased.
     pub(crate) fn is_open_here(&self, entry: &Entry) -> bool {
-        let path = self.path(entry);
+        let path = self.own_path(entry);
         files_of(entry, &path).iter().any(|file| matches!(lock(file), Lock::Held))
     }
 }

@@ -119,6 +119,33 @@ fn a_partial_that_is_being_written_stays() {
 }
 
 #[test]
+fn a_cleaning_that_is_called_off_removes_nothing_more() {
+    let (_directory, store) = store();
+    segment(&store, 1, 1000);
+    let stopped = store.clean(&Filter::default(), &true.into()).unwrap_err();
+    assert!(matches!(stopped, Error::Stopped), "{stopped}");
+    assert_eq!(left(&store).len(), 1);
+}
+
+#[test]
+fn f39_what_is_pinned_stays_until_its_last_pin_goes() {
+    let (_directory, store) = store();
+    segment(&store, 1, 1000);
+    segment(&store, 2, 1000);
+    let shared = Entry::Segment(key(1));
+    store.pin("docker://h/a:1", std::slice::from_ref(&shared)).unwrap();
+    store.pin("docker://h/b:1", std::slice::from_ref(&shared)).unwrap();
+    let report = store.clean(&Filter::default(), &false.into()).unwrap();
+    assert_eq!((report.removed.len(), report.pinned, report.in_use), (1, 1, 0));
+    assert_eq!(store.collect(0).unwrap().pinned, 1);
+    assert!(store.unpin("docker://h/a:1").unwrap());
+    assert!(!store.unpin("docker://h/a:1").unwrap(), "once");
+    assert_eq!(store.collect(0).unwrap().pinned, 1);
+    assert!(store.unpin("docker://h/b:1").unwrap());
+    assert_eq!(store.collect(0).unwrap().removed.len(), 1);
+}
+
+#[test]
 fn a_cleaning_keeps_to_its_filter() {
     let (_directory, store) = store();
     segment(&store, 1, 1000);
@@ -126,11 +153,11 @@ fn a_cleaning_keeps_to_its_filter() {
     store.put_recipe(&key(3), b"r").unwrap();
     let since = SystemTime::UNIX_EPOCH + Duration::from_secs(1500);
     let filter = Filter { unused_since: Some(since), kinds: vec![Kind::Segment], dry_run: true };
-    assert_eq!(store.clean(&filter).unwrap().removed.len(), 1);
+    assert_eq!(store.clean(&filter, &false.into()).unwrap().removed.len(), 1);
     assert_eq!(left(&store).len(), 3, "a dry run removes nothing");
-    store.clean(&Filter { dry_run: false, ..filter }).unwrap();
+    store.clean(&Filter { dry_run: false, ..filter }, &false.into()).unwrap();
     assert_eq!(left(&store), [Entry::Segment(key(2)), Entry::Recipe(key(3))]);
-    let report = store.clean(&Filter::default()).unwrap();
+    let report = store.clean(&Filter::default(), &false.into()).unwrap();
     assert_eq!(report.removed.len(), 2);
     assert!(left(&store).is_empty());
 }
@@ -138,7 +165,7 @@ fn a_cleaning_keeps_to_its_filter() {
 #[test]
 fn f39_readers_and_a_collector_at_once_see_all_or_nothing() {
     let (_directory, store) = store();
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     let (store, stop) = (&store, &stop);
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..3)
@@ -158,13 +185,13 @@ fn f39_readers_and_a_collector_at_once_see_all_or_nothing() {
             })
             .collect();
         scope.spawn(move || {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 store.collect(0).unwrap();
             }
         });
         for reader in readers {
             let joined = reader.join();
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            stop.store(true, Ordering::Relaxed);
             joined.unwrap();
         }
     });

@@ -256,7 +256,7 @@ pub(super) struct BuiltLayer {
     pub(super) compression: Compression,
 }
 
-fn pack(tar: Vec<u8>, compression: Compression) -> Vec<u8> {
+pub(super) fn pack(tar: Vec<u8>, compression: Compression) -> Vec<u8> {
     let gzip = |bytes: &[u8]| {
         let level = flate2::Compression::fast();
         let mut writer = flate2::write::GzEncoder::new(Vec::new(), level);

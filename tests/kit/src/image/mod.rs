@@ -9,6 +9,7 @@ mod artifact;
 mod index;
 mod layer;
 mod ready;
+pub mod saved;
 mod tar;
 
 pub use artifact::Artifact;

@@ -137,6 +137,7 @@ impl Store {
         let reply = Reply::new(200, blob.clone())
             .header("Content-Type", "application/octet-stream")
             .header("Docker-Content-Digest", digest.to_string())
+            .header("ETag", format!("\"{digest}\""))
             .header("Accept-Ranges", "bytes");
         match request.header("range").map(|range| read_range(range, size)) {
             None => reply,

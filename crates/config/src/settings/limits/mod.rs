@@ -147,6 +147,10 @@ limits! {
     "helper-time" helper_time: time = defaults::HELPER_TIME, at least MS;
     /// Time to wait for the lock of a credential file.
     "lock-time" lock_time: time = defaults::LOCK_TIME, at least Duration::ZERO;
+    /// Time without a change after which another node's claim is dead.
+    "claim-stale" claim_stale: time = defaults::CLAIM_STALE, at least MS;
+    /// Time between renewals of a claim.
+    "claim-renew" claim_renew: time = defaults::CLAIM_RENEW, at least MS;
 }
 
 /// A value as it was written.

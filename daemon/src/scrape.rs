@@ -1,0 +1,93 @@
+//! The metrics' socket: optional, for collectors that ask over HTTP.
+//!
+//! `curl --unix-socket PATH http://orlop/metrics`. One answer a connection, whatever is asked for;
+//! the socket is the user's alone, as the daemon's own is. Nothing here keeps the daemon from being
+//! idle. Not here: the text ([`crate::verbs::metrics`]).
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::daemon::Daemon;
+use crate::listen;
+use crate::services::control;
+use crate::verbs::metrics;
+
+/// How long a collector may take to ask and to read.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Most bytes of a request that are read.
+const REQUEST: usize = 8 << 10;
+
+/// Answers collectors at `path` for ever. Where that cannot be, it is said in the log.
+pub(crate) async fn serve(daemon: Daemon, path: &Path) {
+    // The daemon is on its way: one that had the socket before is gone or going.
+    let bound = match listen::bind(path, false) {
+        Ok(listen::Bound::Listening(listener, place)) => listener
+            .set_nonblocking(true)
+            .and_then(|()| UnixListener::from_std(listener))
+            .map(|listener| (listener, place))
+            .map_err(|cause| cause.to_string()),
+        Ok(listen::Bound::Served) => Err("another process answers there".to_owned()),
+        Err(error) => Err(error),
+    };
+    let (listener, place) = match bound {
+        Ok(bound) => bound,
+        Err(error) => {
+            tracing::warn!(error, path = %path.display(), "metrics are not served");
+            return;
+        }
+    };
+    let _removed = Removed(place);
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            drop(tokio::time::timeout(PATIENCE, std::future::pending::<()>()).await);
+            continue;
+        };
+        let is_own = stream
+            .peer_cred()
+            .is_ok_and(|peer| [rustix::process::geteuid().as_raw(), 0].contains(&peer.uid()));
+        if is_own
+            && let Ok(Err(error)) = tokio::time::timeout(PATIENCE, answer(&daemon, stream)).await
+        {
+            tracing::debug!(%error, "a collector of metrics went away");
+        }
+    }
+}
+
+/// Removes the socket when the daemon ends.
+struct Removed(listen::Place);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        self.0.remove();
+    }
+}
+
+async fn answer(daemon: &Daemon, mut stream: UnixStream) -> io::Result<()> {
+    let mut request = Vec::new();
+    let mut piece = [0; 1024];
+    while request.len() < REQUEST && !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        match stream.read(&mut piece).await? {
+            0 => break,
+            count => request.extend_from_slice(piece.get(..count).unwrap_or_default()),
+        }
+    }
+    let calls = daemon.life.calls();
+    let (status, text) = match control::status(daemon, calls).await {
+        Ok(status) => ("200 OK", metrics::text(&status)),
+        Err(failure) => ("500 Internal Server Error", failure.to_string()),
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        metrics::MEDIA_TYPE,
+        text.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    if !request.starts_with(b"HEAD ") {
+        stream.write_all(text.as_bytes()).await?;
+    }
+    stream.shutdown().await
+}
