@@ -9,6 +9,8 @@
 pub mod certs;
 pub mod env;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod limits;
 pub mod paths;
 pub mod proxy;

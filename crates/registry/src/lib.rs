@@ -25,6 +25,8 @@ mod endpoint;
 mod error;
 mod explain;
 mod fetch;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grant;
 mod limits;
 mod link;

@@ -78,6 +78,14 @@ pub enum Pulls {
     TagOnly,
 }
 
+/// Rules of one text, `None` where it is none; what it blocks is looked for as well.
+pub(crate) fn checked(text: &str) -> Option<Registries> {
+    let mut rules = Registries::default();
+    rules.hold(salvage::blocked(text));
+    rules.lay_over(parse::parse(std::path::Path::new("registries.conf"), text).ok()?);
+    Some(rules)
+}
+
 impl Registries {
     /// Returns the credential helpers to ask, in order, by the bare host. The word
     /// `containers-auth.json` stands for the credential files, and is all there is by default.

@@ -158,7 +158,8 @@ impl Reference {
         self.to_string()
     }
 
-    /// Returns the shortest form that parses to the same reference, the tag always shown.
+    /// Returns the shortest form, as Docker shows it, the tag always shown. It parses to the same
+    /// reference, but for a path at the Docker Hub that begins like a host (`docker.io/a.b/c`).
     #[must_use]
     pub fn familiar(&self) -> String {
         let mut text = if self.host.as_str() == DOCKER_HUB {
