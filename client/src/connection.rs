@@ -102,9 +102,9 @@ impl Connection {
             Failure::new(Kind::DaemonUnavailable, "orlopd does not answer")
                 .because(cause.to_string())
         };
-        let Link { stream, private } = link;
+        let Link { stream, mut private } = link;
         stream.set_nonblocking(true).map_err(|cause| failed(&cause))?;
-        let (channel, hello) = runtime.block_on(patiently(output, async {
+        let greeted = runtime.block_on(patiently(output, async {
             let stream =
                 tokio::net::UnixStream::from_std(stream).map_err(|cause| failed(&cause))?;
             let mut stream = Some(stream);
@@ -120,7 +120,15 @@ impl Connection {
                 .map_err(|cause| failed(&cause))?;
             let reply = hello(&channel).await?;
             Ok((channel, reply))
-        }))?;
+        }));
+        let (channel, hello) = greeted.map_err(|failure| match private.take() {
+            // It has told why it ended, and the next one would end likewise.
+            Some(child) => match crate::startup::last_words(child) {
+                words if words.is_empty() => failure,
+                words => failure.because(words).for_good(),
+            },
+            None => failure,
+        })?;
         Ok(Self { runtime: Some(runtime), channel, hello, private, output: output.clone() })
     }
 

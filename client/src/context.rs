@@ -35,6 +35,8 @@ pub(crate) struct Context {
     /// When the command began, Unix seconds.
     pub(crate) now: i64,
     request_id: String,
+    /// What is said of a home that is not used.
+    other_home: Option<String>,
     connection: Option<Connection>,
     /// The socket's place, once it has been looked for.
     socket: Option<Option<PathBuf>>,
@@ -45,7 +47,12 @@ impl Context {
     /// Makes the context of a command.
     pub(crate) fn new(environment: Environment, face: Face, output: Output, now: i64) -> Self {
         let request_id = format!("{now:x}-{:x}", std::process::id());
-        let paths = Paths::of(&environment, face, rustix::process::geteuid().as_raw());
+        let uid = rustix::process::geteuid().as_raw();
+        let other = home_of_another(&environment, uid);
+        let paths = match &other {
+            Some(_) => Paths::of(&environment.clone().with("HOME", ""), face, uid),
+            None => Paths::of(&environment, face, uid),
+        };
         Self {
             environment,
             face,
@@ -53,6 +60,7 @@ impl Context {
             paths,
             now,
             request_id,
+            other_home: other,
             connection: None,
             socket: None,
             no_cache: false,
@@ -162,6 +170,7 @@ impl Context {
     /// DAEMON_UNAVAILABLE.
     pub(crate) fn daemon(&mut self) -> Result<&Connection, Failure> {
         if self.connection.is_none() {
+            self.tell_places();
             let place = self.place();
             let connection = Connection::open(&place, &self.output)?;
             if let Some(cache) = place.cache.filter(|_| connection.hello().cache.is_empty()) {
@@ -175,6 +184,18 @@ impl Context {
         self.connection.as_ref().ok_or_else(|| Failure::new(v1::Kind::Internal, "no connection"))
     }
 
+    /// Says what is wrong with the environment that places follow from.
+    pub(crate) fn tell_places(&mut self) {
+        for warning in self.paths.warnings().iter().chain(&self.other_home) {
+            self.output.warning(warning);
+        }
+        if !self.no_cache
+            && let Err(nowhere) = self.paths.cache()
+        {
+            self.output.warning(&format!("Cache disabled - {nowhere}"));
+        }
+    }
+
     /// Variables that a daemon is started with.
     fn daemon_environment(&self) -> Vec<(&'static str, OsString)> {
         let named = [
@@ -185,8 +206,9 @@ impl Context {
             env::METRICS_SOCKET,
             env::TEMPORARY_DIRECTORY,
         ];
+        let environment = self.paths.environment();
         let set = named.into_iter().filter_map(|variable| {
-            let (name, value) = self.environment.spelled(variable)?;
+            let (name, value) = environment.spelled(variable)?;
             let is_path = [env::TEMPORARY_DIRECTORY, env::METRICS_SOCKET].contains(&variable);
             let path = self.environment.absolute(value).filter(|_| is_path);
             Some((name, path.map_or_else(|| value.to_owned(), PathBuf::into_os_string)))
@@ -236,6 +258,15 @@ impl Context {
     pub(crate) fn hang_up(&mut self) {
         self.connection = None;
     }
+}
+
+/// Root makes nothing in the home of somebody else (`sudo -E`): says so where `HOME` is one.
+fn home_of_another(environment: &Environment, uid: u32) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let home = environment.get(env::HOME).filter(|_| uid == 0)?;
+    let owner = std::fs::metadata(home).ok()?.uid();
+    let home = Path::new(home).display();
+    (owner != uid).then(|| format!("HOME is not used: {home} belongs to user {owner}"))
 }
 
 /// A path that means the same in a process with another working directory.

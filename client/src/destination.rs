@@ -49,11 +49,10 @@ impl Destination {
                     Failure::new(Kind::FileFailed, message).hint("use --force to overwrite it")
                 );
             }
-            Ok(found) if found.is_dir() => {
-                return Err(Failure::new(
-                    Kind::FileFailed,
-                    format!("{} is a directory", path.display()),
-                ));
+            Ok(found) if !found.is_file() && !found.is_symlink() => {
+                let what = if found.is_dir() { "a directory" } else { "no regular file" };
+                let message = format!("{} is {what}", path.display());
+                return Err(Failure::new(Kind::FileFailed, message));
             }
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
                 return Err(Failure::file("write", &path, cause));
@@ -64,6 +63,12 @@ impl Destination {
         let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         rustix::fs::access(parent, writable)
             .map_err(|cause| Failure::file("write in", parent, &cause.into()))?;
+        // The working directory may have been removed under the command.
+        let is_removed = rustix::fs::stat(parent).is_ok_and(|found| found.st_nlink == 0);
+        if is_removed {
+            let cause = io::Error::from(io::ErrorKind::NotFound);
+            return Err(Failure::file("write in", parent, &cause));
+        }
         if !parent.is_dir() {
             let cause = io::Error::from(io::ErrorKind::NotADirectory);
             return Err(Failure::file("write in", parent, &cause));

@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use orlop_config::env::Environment;
 
 use crate::context::Context;
-use crate::output::Output;
+use crate::output::{Level, Output};
 
 /// Runs one command: `arguments` with the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -45,6 +45,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(exit) = orlop_runtime::holder::maybe_holder_main(arguments.iter().skip(1).cloned())
     {
         return exit;
+    }
+    if has_foreign_rights() {
+        let mut output = Output::new(output::DEFAULT_LEVEL, true);
+        output.message(Level::Fatal, "orlop must not be setuid or setgid: remove the mode bit");
+        return ExitCode::from(255);
     }
     let environment = Environment::from_process();
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
@@ -70,4 +75,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 pub fn credential_helper(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = arguments.into_iter().skip(1).collect();
     ExitCode::from(credential_helper::main(&words, &Environment::from_process()))
+}
+
+/// Whether the program runs with rights that its caller does not have: then the caller's
+/// environment must decide nothing.
+fn has_foreign_rights() -> bool {
+    use rustix::process::{getegid, geteuid, getgid, getuid};
+    getuid() != geteuid() || getgid() != getegid()
 }

@@ -64,7 +64,7 @@ impl Place {
     pub(crate) fn running(&self) -> Result<Option<Link>, Failure> {
         let Some((directory, name)) = self.parts() else { return Ok(None) };
         let Ok(open) = open_directory(directory) else { return Ok(None) };
-        let stream = connect(&short(&open, name));
+        let stream = connect(&short(&open, directory, name));
         stream.map(|stream| checked(stream, directory)).transpose()
     }
 
@@ -90,8 +90,10 @@ impl Place {
             .write(true)
             .mode(0o600)
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-            .open(short(&open, &lock_name))
+            .open(short(&open, directory, &lock_name))
             .map_err(|cause| failed("lock", &cause))?;
+        // The mask of the process may have taken the user's own rights.
+        let _ = rustix::fs::fchmod(&lock, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
         // Where locks do not work the daemons themselves sort out who serves.
         let _ = rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive);
         if let Some(link) = self.running()? {
@@ -109,18 +111,13 @@ impl Place {
         let mut command = self.command();
         command.arg("--socket").arg(socket);
         command.arg("--ready-fd").arg(theirs.as_raw_fd().to_string());
-        let mut child = self.spawn(&mut command, theirs)?;
+        let child = self.spawn(&mut command, theirs)?;
         self.wait_for(&ready, output)?;
         let mut byte = [0];
         match ready.read(&mut byte) {
             Ok(1) => Ok(()),
             _ => {
-                let mut words = String::new();
-                if let Some(stderr) = &mut child.stderr {
-                    drop(stderr.read_to_string(&mut words));
-                }
-                drop(child.wait());
-                let words = words.trim().trim_start_matches("orlopd: ").to_owned();
+                let words = last_words(child);
                 let failure = self.unavailable("orlopd ended before it listened");
                 Err(if words.is_empty() { failure } else { failure.because(words) })
             }
@@ -201,6 +198,16 @@ impl Place {
     }
 }
 
+/// Waits for a daemon that ends; returns what it said.
+pub(crate) fn last_words(mut child: Child) -> String {
+    let mut words = String::new();
+    if let Some(stderr) = &mut child.stderr {
+        drop(stderr.read_to_string(&mut words));
+    }
+    drop(child.wait());
+    words.trim().trim_start_matches("orlopd: ").to_owned()
+}
+
 fn open_directory(directory: &Path) -> io::Result<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -208,10 +215,10 @@ fn open_directory(directory: &Path) -> io::Result<OwnedFd> {
 }
 
 /// A path below a directory that is open: fits a socket address however long the directory's is.
-fn short(directory: &OwnedFd, name: &OsStr) -> PathBuf {
-    let mut path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
-    path.push(name);
-    path
+/// Without `/proc` it is the whole path.
+fn short(open: &OwnedFd, directory: &Path, name: &OsStr) -> PathBuf {
+    let short = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
+    if short.exists() { short.join(name) } else { directory.join(name) }
 }
 
 fn connect(path: &Path) -> Option<UnixStream> {

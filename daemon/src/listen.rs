@@ -86,7 +86,8 @@ pub(crate) fn bind(path: &Path, starter_holds_lock: bool) -> Result<Bound, Strin
     let open = rustix::fs::open(parent, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let open = open.map_err(|cause| failed(cause.into()))?;
     let name = path.file_name().unwrap_or_default();
-    let short = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd())).join(name);
+    let short = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
+    let short = if short.exists() { short.join(name) } else { path.to_owned() };
     if StdStream::connect(&short).is_ok() {
         return Ok(Bound::Served);
     }

@@ -30,6 +30,11 @@ pub(crate) fn start(
     options: &Options,
     context: &mut Context,
 ) -> Result<u8, Failure> {
+    // Before anything is downloaded: neither the mount holder nor the container does without.
+    if !std::path::Path::new("/proc/self").exists() {
+        let message = "container creation failed: /proc is not mounted";
+        return Err(Failure::new(Kind::ContainerFailed, message));
+    }
     let named = options.arguments().first().cloned().unwrap_or_default();
     let wanted = wanted::wanted(action, &named, options, context)?;
     let root = image::root(&named, &wanted, options, context)?;

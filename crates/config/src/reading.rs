@@ -52,7 +52,12 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
     Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
 }
 
+/// Says whether an error is that there is no such file, be it that a directory above it is none.
+pub(crate) fn is_nothing(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// Says whether an error is that there is no such file.
 pub(crate) fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Unreadable { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
+    matches!(error, Error::Unreadable { cause, .. } if is_nothing(cause))
 }

@@ -55,7 +55,8 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Content>, Error> {
         |cause: Errno| Error::Disk { doing: "read", path: path.to_owned(), cause: cause.into() };
     let fd = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(fd) => fd,
-        Err(Errno::NOENT) => return Ok(None),
+        // A file in place of a directory above it: nothing of that name is there either.
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(Errno::NXIO) => return Err(not_a_file(path, "a socket or FIFO")),
         Err(cause) => return Err(disk(cause)),
     };

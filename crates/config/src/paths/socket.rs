@@ -132,7 +132,9 @@ fn in_runtime(runtime: &Path, uid: u32) -> Result<PathBuf, Unfit> {
 /// may write, one that is open may already hold something of a stranger's.
 fn own_directory(directory: &Path, uid: u32) -> Result<(), Unfit> {
     match rustix::fs::mkdir(directory, CLOSED) {
-        Ok(()) | Err(Errno::EXIST) => {}
+        // The mask of the process may have taken the user's own rights, too.
+        Ok(()) => rustix::fs::chmodat(CWD, directory, CLOSED, AtFlags::empty())?,
+        Err(Errno::EXIST) => {}
         Err(cause) => return Err(cause.into()),
     }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -122,7 +121,7 @@ fn find(paths: &Paths) -> Result<Files, Error> {
     let user = paths.user_registries().filter(|path| match fs::metadata(path) {
         Ok(_) => true,
         // A file that cannot be looked at is there: reading it says why.
-        Err(cause) => cause.kind() != io::ErrorKind::NotFound,
+        Err(cause) => !reading::is_nothing(&cause),
     });
     let user_drop_ins = paths.user_drop_ins();
     let (main, has_system) = match (paths.registries_override(), user) {
@@ -143,7 +142,7 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let unreadable = |cause| Error::Unreadable { path: directory.to_owned(), cause };
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) if reading::is_nothing(&cause) => return Ok(Vec::new()),
         Err(cause) => return Err(unreadable(cause)),
     };
     let mut names: Vec<OsString> = Vec::new();
