@@ -6,8 +6,11 @@
 use orlop_oci::manifest::{By, Document};
 use orlop_oci::{ImageUri, Reference};
 
+/// Reads bytes of any kind.
+pub(crate) type Entry = fn(&[u8]);
+
 /// A function by the name of its target.
-pub(crate) const ALL: &[(&str, fn(&[u8]))] = &[
+pub(crate) const ALL: &[(&str, Entry)] = &[
     ("www_authenticate", www_authenticate),
     ("reference", reference),
     ("manifest", manifest),

@@ -91,7 +91,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
-fn check(target: &str, entry: fn(&[u8]), bytes: &[u8]) {
+fn check(target: &str, entry: entries::Entry, bytes: &[u8]) {
     if catch_unwind(AssertUnwindSafe(|| entry(bytes))).is_err() {
         panic!("{target}: {:?}", bytes.escape_ascii().to_string());
     }

@@ -9,6 +9,9 @@ use orlop_kit::{Image, Outcome, Person, Registry, Site, until_true};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
+/// Makes something at a path.
+type Make<'a> = &'a dyn Fn(&Site, &Path);
+
 fn image() -> Registry {
     Registry::new().image("a:1", Image::tiny()).start()
 }
@@ -191,7 +194,7 @@ fn s45_without_home_and_entry_a_pull_works_and_a_login_says_what_to_set() {
 #[test]
 fn s46_a_wrong_runtime_directory_is_named_and_the_next_place_is_used() {
     let registry = image();
-    let wrong = |site: &Site, make: &dyn Fn(&Site, &Path), expected: usize| {
+    let wrong = |site: &Site, make: Make<'_>, expected: usize| {
         let runtime = site.root().join("other-run");
         make(site, &runtime);
         let outcome = site
@@ -240,7 +243,7 @@ fn s46_a_wrong_runtime_directory_is_named_and_the_next_place_is_used() {
 #[test]
 fn s47_a_planted_temporary_directory_is_not_used_and_the_pull_works() {
     let registry = image();
-    let plants: [(&str, &dyn Fn(&Site, &Path)); 4] = [
+    let plants: [(&str, Make<'_>); 4] = [
         ("another user's", &|_, path| {
             std::fs::create_dir(path).unwrap();
             if let Some(other) = Person::other() {
@@ -310,7 +313,7 @@ fn s49_a_connection_of_another_user_gets_no_answer_and_is_told_in_the_log() {
 #[test]
 fn s50_no_state_of_the_cache_stops_a_pull() {
     let registry = image();
-    let states: [(&str, &dyn Fn(&Site, &Path)); 5] = [
+    let states: [(&str, Make<'_>); 5] = [
         ("read-only", &|site, path| directory(site, path, 0o500)),
         ("another's", &|_, path| {
             std::fs::create_dir(path).unwrap();

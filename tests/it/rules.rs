@@ -256,3 +256,38 @@ fn a_push_to_a_blocked_registry_is_refused() {
     let outcome = site.orlop(["push", "a.sif", &target]).fails(255);
     assert!(outcome.stderr.contains("blocked by registries.conf"), "{}", outcome.report());
 }
+
+#[test]
+fn global_credential_helpers_are_asked_in_order_by_the_bare_host() {
+    let auth = orlop_kit::Auth::Basic { user: "u".into(), secret: "s".into() };
+    let registry = Registry::new().image("a:1", Image::tiny()).auth(auth).start();
+    let site = bare_site().watch(&registry);
+    let helper = |name: &str, script: &str| {
+        let path = format!("bin/docker-credential-{name}");
+        site.write_home(&path, format!("#!/bin/sh\n{script}\n").as_bytes());
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(site.home().join(path), mode).unwrap();
+    };
+    helper("none", "echo credentials not found in native keychain; exit 1");
+    helper(
+        "good",
+        r#"read -r host; echo "$host" > "$HOME/asked"
+           echo "{\"ServerURL\":\"$host\",\"Username\":\"u\",\"Secret\":\"s\"}""#,
+    );
+    let path = format!("{}:/usr/bin:/bin", site.home().join("bin").display());
+    let words = ["pull", "--force", "a.sif", &registry.docker("a:1")];
+    let with = |helpers: &str| {
+        let text = format!("credential-helpers = {helpers}\n{}", insecure(&registry));
+        site.write_home(CONF, text.as_bytes());
+        site.run(words).env("PATH", &path).outcome()
+    };
+    with("[]").fails(255);
+    with("['none', 'containers-auth.json']").fails(255);
+    with("['none', 'good', 'containers-auth.json']").success();
+    assert_eq!(site.read_home("asked").unwrap().trim(), registry.host());
+
+    // An auth file that is named is the only place.
+    site.write_work("auth.json", b"{}");
+    let words = ["pull", "--force", "--authfile", "auth.json", "a.sif", &registry.docker("a:1")];
+    site.run(words).env("PATH", &path).outcome().fails(255);
+}
