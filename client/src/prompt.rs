@@ -30,7 +30,7 @@ pub(crate) fn secret(words: &str) -> Result<String, Failure> {
 /// stdin is a terminal the secret is asked for there, with these words and without echo.
 ///
 /// # Errors
-/// When stdin cannot be read; LIMIT_EXCEEDED for more than a secret has.
+/// When stdin cannot be read or has more than a secret has.
 pub(crate) fn from_stdin(words: &str) -> Result<Secret, Failure> {
     let stdin = io::stdin().lock();
     if stdin.is_terminal() {
@@ -44,8 +44,8 @@ pub(crate) fn from_stdin(words: &str) -> Result<Secret, Failure> {
     })?;
     let secret = Secret::from_input(&bytes);
     if secret.expose().len() as u64 > SECRET_BYTES {
-        let message = format!("secret-bytes: a password has at most {SECRET_BYTES} bytes");
-        return Err(Failure::new(Kind::LimitExceeded, message));
+        let message = format!("a password has at most {SECRET_BYTES} bytes (secret-bytes)");
+        return Err(Failure::new(Kind::SettingsInvalid, message));
     }
     Ok(secret)
 }

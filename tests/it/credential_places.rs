@@ -264,6 +264,18 @@ fn a_helper_of_the_host_wins_over_its_entry_and_the_entry_over_the_store() {
 }
 
 #[test]
+fn a_login_that_another_source_hides_is_told() {
+    let (registry, site) = private();
+    site.write_work("named.json", file(&registry, "").as_bytes());
+    let uri = format!("docker://{}", registry.host());
+    let run = site.run(["registry", "login", "-u", USER, "--password-stdin", &uri]);
+    let outcome = run.env("REGISTRY_AUTH_FILE", "named.json").input(SECRET).outcome().success();
+    let at = site.work().join("named.json");
+    let said = format!("in {} comes before this one", at.display());
+    assert!(outcome.stderr.contains(&said), "{}", outcome.report());
+}
+
+#[test]
 fn an_explicit_file_stands_alone() {
     let (registry, site) = private();
     site.write_home(".docker/config.json", file(&registry, "").as_bytes());

@@ -199,3 +199,28 @@ fn s21_two_daemons_on_one_directory_lose_none() {
         if number % 2 == 0 { run } else { run.env("XDG_RUNTIME_DIR", &other) }
     });
 }
+
+#[test]
+fn s20_what_helpers_are_given_and_logins_at_once_lose_none() {
+    let registry = Registry::new().auth(basic()).addresses(30).start();
+    let site = site(&registry);
+    let hosts = registry.hosts();
+    let file = site.home().join(".docker/config.json");
+    let watched = Watched::start(file.clone());
+    // The link is made once.
+    site.run_as("docker-credential-orlop", ["version"]).outcome().success();
+    let running = hosts.iter().flat_map(|host| {
+        let key = format!("helper.{host}");
+        let request =
+            serde_json::json!({ "ServerURL": key, "Username": "u", "Secret": "p" }).to_string();
+        let store = site.run_as("docker-credential-orlop", ["store"]).input(request);
+        [login(&site, host, &[]).start(), store.start()]
+    });
+    let ends = storm(running.collect());
+    watched.versions();
+    let kept = hosts_in(&file);
+    for (pair, host) in ends.chunks(2).zip(&hosts) {
+        assert!(!pair[0] || kept.contains(host), "the login to {host} is lost");
+        assert!(!pair[1] || kept.contains(&format!("helper.{host}")), "{host}'s other is lost");
+    }
+}

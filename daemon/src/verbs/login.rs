@@ -140,9 +140,9 @@ pub(crate) async fn login(
         };
         let is_insecure = wanted.insecure || wanted.no_https;
         let store = move || store(&caller, &wanted.place, &credential, is_insecure);
-        let (files, warning) = daemon.blocking("login", store).await?;
+        let (files, more) = daemon.blocking("login", store).await?;
         stored = files;
-        warnings.extend(warning);
+        warnings.extend(more);
     }
     Ok(Done { login, stored, warnings })
 }
@@ -170,20 +170,35 @@ fn store(
     place: &Place,
     credential: &Credential,
     insecure: bool,
-) -> Result<(Vec<String>, Option<String>), Failure> {
+) -> Result<(Vec<String>, Vec<String>), Failure> {
     let target = default_target(caller)?;
     let kept = keep(&target, &place.place, credential, &caller.around_helpers())?;
+    let mut warnings = before(caller, &target, &place.place);
     let first = match kept {
         Kept::File => target.name,
         Kept::Own(own) => own,
         Kept::Helper(helper) => format!("{helper}, as {} says", target.name),
     };
     let list = Target::default_file(&place.list_file(caller)?);
+    let mut stored = vec![first];
     // The login is there: a list that cannot be kept is no failure of it (row S38).
     match update::store_row(&list, &Row { uri: place.uri(), insecure }) {
-        Ok(_) => Ok((vec![first, list.name], None)),
-        Err(error) => Ok((vec![first], Some(unlisted(error)))),
+        Ok(_) => stored.push(list.name),
+        Err(error) => warnings.push(unlisted(error)),
     }
+    Ok((stored, warnings))
+}
+
+/// Names the sources with another login of the place that are asked before the file it is kept in.
+fn before(caller: &Caller, target: &Target, place: &str) -> Vec<String> {
+    // What cannot be read is told when it is used.
+    let files = caller.default_files(&mut Vec::new()).unwrap_or_default();
+    let earlier = files.iter().take_while(|file| file.name() != target.name);
+    let has_it =
+        earlier.filter(|file| file.users().iter().any(|(key, _)| keys::is_login_of(key, place)));
+    has_it
+        .map(|file| format!("the login to {place} in {} comes before this one", file.name()))
+        .collect()
 }
 
 pub(crate) fn unlisted(error: orlop_credentials::Error) -> String {
