@@ -17,6 +17,7 @@ use tonic::transport::Channel;
 
 use crate::connection::Connection;
 use crate::failure::Failure;
+use crate::interrupt::Watch;
 use crate::options::Options;
 use crate::output::Output;
 use crate::startup::Place;
@@ -87,10 +88,16 @@ impl Context {
         }
     }
 
-    /// The environment of credential helpers that this process starts.
-    pub(crate) fn around_helpers(&self) -> Surroundings {
+    /// The environment of credential helpers that this process starts; they end with the signal
+    /// that ends the watch's command.
+    pub(crate) fn around_helpers(&self, watch: &Watch) -> Surroundings {
         let variables = self.environment.iter();
-        Surroundings::of(variables.map(|(name, value)| (name.to_owned(), value.to_owned())))
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let around = Surroundings::of(variables);
+        match watch.readable() {
+            Some(signal) => around.stopped_by(signal),
+            None => around,
+        }
     }
 
     /// The list file that `--config` names, made absolute for the daemon; empty for the default.

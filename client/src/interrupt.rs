@@ -6,7 +6,7 @@
 //!
 //! Not here: the payload's signals (`orlop-runtime`).
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
@@ -56,6 +56,12 @@ impl Watch {
         let number = number.or_else(|| is_unheard().then_some(Signal::SIGPIPE as i32))?;
         self.number.store(number, Ordering::Relaxed);
         Some(number)
+    }
+
+    /// A descriptor that is readable while a signal waits to be read, if there is one.
+    pub(crate) fn readable(&self) -> Option<OwnedFd> {
+        let (reader, _) = self.held.as_ref()?;
+        reader.as_fd().try_clone_to_owned().ok()
     }
 
     /// Returns the number of the first signal, as [`Watch::raised`], when it comes.

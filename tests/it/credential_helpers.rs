@@ -166,6 +166,29 @@ fn s33_an_interrupt_ends_the_command_at_once_though_the_helper_hangs() {
 }
 
 #[test]
+fn s33_an_interrupt_of_a_login_ends_the_helper_that_it_started() {
+    let (registry, site) = world(basic());
+    script(&site, "docker-credential-test", "trap '' TERM INT; echo $$ > $HOME/asked; sleep 1000");
+    site.write_work("named.json", br#"{"credsStore":"test"}"#);
+    let uri = format!("docker://{}", registry.host());
+    let words = ["registry", "login", "-u", USER, "--password-stdin", "--authfile", "named.json"];
+    let running = site.run(words.into_iter().chain([uri.as_str()])).input(SECRET).start();
+    let asked = || site.read_home("asked").filter(|pid| pid.ends_with('\n'));
+    orlop_kit::until_true("the helper is asked", || asked().is_some());
+    let pid = asked().unwrap();
+    let began = Instant::now();
+    running.signal(rustix::process::Signal::INT);
+    assert_ne!(running.outcome().status, 0);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    orlop_kit::until_true("the helper has ended", || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    });
+    let named = std::fs::read_to_string(site.work().join("named.json")).unwrap();
+    assert_eq!(named, r#"{"credsStore":"test"}"#);
+}
+
+#[test]
 fn s34_a_helper_that_reads_nothing_and_talks_on_stderr_works_unseen() {
     let (registry, site) = world(basic());
     let site = site.env("ORLOP_LOG", "debug");

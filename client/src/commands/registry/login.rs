@@ -14,6 +14,7 @@ use crate::commands::Command;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::flags::{Count, Flag, Spec};
+use crate::interrupt::Watch;
 use crate::options::Options;
 use crate::prompt;
 
@@ -67,12 +68,11 @@ fn log_in(options: &Options, place: &Place, context: &mut Context) -> Result<(),
             .hint("name it with --username")
     })?;
     let password = password(options, context)?;
-    let around = context.around_helpers();
     let authfile =
         options.path("authfile").map(|path| Target::named(path).with_own(&context.paths));
     if let Some(target) = &authfile {
         // Before the registry is asked: what cannot be stored need not be proven.
-        login::check(target, &place.host, &around)?;
+        login::check(target, &place.host, &context.around_helpers(&Watch::start()))?;
     }
     let request = LoginRequest {
         context: Some(context.sent()),
@@ -108,6 +108,9 @@ fn log_in(options: &Options, place: &Place, context: &mut Context) -> Result<(),
             Some(token) => Credential::from_pair("<token>", Secret::new(token.value)),
             None => Credential::from_pair(&username, password),
         };
+        // A signal ends the helper first, and then this process where the watch ends.
+        let watch = Watch::start();
+        let around = context.around_helpers(&watch);
         let stored = match login::keep(&target, &place.host, &credential, &around)? {
             Kept::File => format!("Token stored in {}", target.name),
             Kept::Own(own) => format!("Token stored in {own}, as {} says", target.name),

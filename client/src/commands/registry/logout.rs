@@ -14,6 +14,7 @@ use crate::commands::Command;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::flags::{Count, Flag, Spec};
+use crate::interrupt::Watch;
 use crate::options::Options;
 
 const FLAGS: &[Flag] = &[
@@ -107,7 +108,9 @@ fn from_file(
     place: Option<&Place>,
     context: &Context,
 ) -> Result<LogoutReply, Failure> {
-    let around = context.around_helpers();
+    // A signal ends the helper first, and then this process where the watch ends.
+    let watch = Watch::start();
+    let around = context.around_helpers(&watch);
     let mut warnings = Vec::new();
     let gone = match place {
         Some(place) => login::forget(target, &place.host, &around)?,

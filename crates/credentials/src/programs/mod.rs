@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orlop_config::{env, limits};
@@ -48,6 +49,8 @@ pub struct Surroundings {
     variables: Vec<(OsString, OsString)>,
     /// The caller runs within a helper: no other one is started.
     is_within: bool,
+    /// When this becomes readable a helper that runs is ended.
+    stop: Option<Arc<OwnedFd>>,
 }
 
 impl std::fmt::Debug for Surroundings {
@@ -69,7 +72,14 @@ impl Surroundings {
         let kept = variables.into_iter().filter(|(name, _)| !is_secret(name));
         let variables: Vec<_> = kept.collect();
         let is_within = variables.iter().any(|(name, _)| name == env::WITHIN_HELPER.name());
-        Self { variables, is_within }
+        Self { variables, is_within, stop: None }
+    }
+
+    /// The same, with a descriptor that becomes readable when helpers are to be ended: for a
+    /// process that a signal may end.
+    #[must_use]
+    pub fn stopped_by(self, stop: OwnedFd) -> Self {
+        Self { stop: Some(Arc::new(stop)), ..self }
     }
 
     /// Says whether a helper could be started, before anything depends on it.
@@ -260,7 +270,8 @@ fn ask(
         .process_group(0)
         .spawn()
         .map_err(|cause| missing(format!("cannot be started: {cause}")))?;
-    let outcome = converse(&mut child, limit);
+    let stop = around.stop.as_ref().map(AsFd::as_fd);
+    let outcome = converse(&mut child, limit, stop);
     // Whatever it started ends with it.
     if let Ok(pid) = i32::try_from(child.id())
         && let Some(group) = Pid::from_raw(pid)
@@ -287,7 +298,11 @@ fn request_file(request: &[u8]) -> std::io::Result<Stdio> {
 type Heard = Zeroizing<Vec<u8>>;
 
 /// Reads what it writes until it ends: all of its output, the beginning of its stderr.
-fn converse(child: &mut Child, limit: Duration) -> Result<(Heard, Heard), String> {
+fn converse(
+    child: &mut Child,
+    limit: Duration,
+    stop: Option<BorrowedFd<'_>>,
+) -> Result<(Heard, Heard), String> {
     let end = Instant::now().checked_add(limit);
     let mut stdout = child.stdout.take();
     let mut stderr = child.stderr.take();
@@ -306,8 +321,12 @@ fn converse(child: &mut Child, limit: Duration) -> Result<(Heard, Heard), String
             stdout.as_ref().map(AsFd::as_fd),
             stderr.as_ref().map(AsFd::as_fd),
             ended.as_ref().map(AsFd::as_fd),
+            stop,
         ];
-        let [has_output, has_aside, is_over] = wait(watched, left)?;
+        let [has_output, has_aside, is_over, is_stopped] = wait(watched, left)?;
+        if is_stopped {
+            return Err("was interrupted".to_owned());
+        }
         if has_output {
             let got = hear(&mut stdout, &mut output)?;
             if output.len() as u64 > limits::HELPER_ANSWER_BYTES {
@@ -341,7 +360,7 @@ fn hear(pipe: &mut Option<impl Read>, into: &mut Heard) -> Result<bool, String> 
 }
 
 /// Which of the descriptors are readable or at their end.
-fn wait(watched: [Option<BorrowedFd<'_>>; 3], left: Duration) -> Result<[bool; 3], String> {
+fn wait(watched: [Option<BorrowedFd<'_>>; 4], left: Duration) -> Result<[bool; 4], String> {
     let open = watched.iter().flatten();
     let mut fds: Vec<_> = open.map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     let left = Timespec::try_from(left).ok();
