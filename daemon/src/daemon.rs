@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use orlop_image::Workers;
 use orlop_oci::Digest;
@@ -22,6 +23,11 @@ use crate::verbs::checks::Checked;
 use crate::verbs::convert::Converted;
 use crate::verbs::lookup::Answer;
 use crate::whereabouts::Whereabouts;
+
+/// Pause before what was in use is looked at again by a collection; each is twice the one before.
+const FIRST_COLLECTION: Duration = Duration::from_millis(500);
+/// Longest such pause.
+const LAST_COLLECTION: Duration = Duration::from_secs(60);
 
 /// The daemon's state. Clones share it.
 #[derive(Clone, Debug)]
@@ -183,26 +189,50 @@ impl Daemon {
         }
     }
 
-    /// Brings the cache under its cap, in the background, unless that is being done.
+    /// Brings the cache under its cap, in the background, unless that is being done. What is in use
+    /// now is looked at again later, until the cap is kept or nothing can be done about it.
     pub(crate) fn collect_later(&self) {
         if self.collecting.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (this, store, busy) = (self.clone(), self.store.clone(), self.life.busy());
-        self.tasks.detached("collect", move || {
-            let _busy = busy;
-            let collected = store.cap().and_then(|cap| store.collect(cap));
+        let this = self.clone();
+        self.tasks.left_alone("collect", async move {
+            let mut pause = FIRST_COLLECTION;
+            while this.collect().await {
+                tokio::select! {
+                    () = this.life.draining() => break,
+                    _ = tokio::time::timeout(pause, std::future::pending::<()>()) => {}
+                }
+                pause = pause.saturating_mul(2).min(LAST_COLLECTION);
+            }
             this.collecting.store(false, Ordering::Relaxed);
-            match collected {
-                Ok(report) if report.removed.is_empty() => {}
-                Ok(report) => {
-                    let (entries, bytes) = (report.removed.len(), report.bytes());
-                    this.counts.removed_bytes.add(bytes);
+        });
+    }
+
+    /// Brings the cache under its cap; true when something in use keeps it above.
+    async fn collect(&self) -> bool {
+        let (store, busy) = (self.store.clone(), self.life.busy());
+        let work = move || {
+            let cap = store.cap()?;
+            let report = store.collect(cap)?;
+            let is_above = report.in_use > 0 && store.usage()?.bytes() > cap;
+            drop(busy);
+            Ok((report, is_above))
+        };
+        match self.blocking("collect", work).await {
+            Ok((report, is_above)) => {
+                let (entries, bytes) = (report.removed.len(), report.bytes());
+                if entries > 0 {
+                    self.counts.removed_bytes.add(bytes);
                     tracing::info!(entries, bytes, "collected");
                 }
-                Err(error) => tracing::warn!(%error, "the cache cannot be collected"),
+                is_above
             }
-        });
+            Err(error) => {
+                tracing::warn!(%error, "the cache cannot be collected");
+                false
+            }
+        }
     }
 }
 

@@ -36,6 +36,15 @@ pub fn all<const N: usize>(programs: [&str; N]) -> Option<[PathBuf; N]> {
     paths.try_into().ok()
 }
 
+/// How many rounds a loop of chances makes: `few` in a normal run, what `ORLOP_KIT_ROUNDS` says in
+/// a long one.
+#[must_use]
+pub fn rounds(few: u64) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the runner talks to tests by variables")]
+    let asked = std::env::var("ORLOP_KIT_ROUNDS");
+    asked.ok().and_then(|asked| asked.parse().ok()).unwrap_or(few)
+}
+
 /// Says that the calling test does not check anything here, and why.
 pub fn skip(why: &str) {
     let thread = std::thread::current();

@@ -1,0 +1,110 @@
+//! Many clients on one daemon, slow and stopped ones, and what can be seen of them.
+
+use crate::world::{bytes, site};
+use orlop_kit::{Image, Registry, blobs, layer, tools, until_true};
+use rustix::process::Signal;
+use std::io::{Read as _, Write as _};
+
+#[test]
+fn f54_sixty_four_clients_cold_and_warm_download_each_blob_once_and_none_fails() {
+    let registry = Registry::new().image("a:1", Image::two_layers()).start();
+    let site = site(&registry);
+    let image = registry.docker("a:1");
+    let clients = tools::rounds(64);
+    for is_warm in [false, true] {
+        let start = |number: u64| {
+            let name = format!("{number}.sif");
+            site.run(["pull", "--force", &name, &image]).start()
+        };
+        let running: Vec<_> = (0..clients).map(start).collect();
+        for one in running {
+            one.outcome().success();
+        }
+        let fetched = registry.count(&blobs());
+        assert_eq!(fetched, if is_warm { 0 } else { 3 }, "{}", registry.log());
+        assert_eq!(site.daemons().len(), 1);
+        registry.forget();
+    }
+    let first = bytes(&site, "0.sif");
+    assert!((1..clients).all(|number| bytes(&site, &format!("{number}.sif")) == first));
+}
+
+#[test]
+fn f22_f54_a_stopped_client_holds_nobody_up_and_goes_on() {
+    let registry = Registry::new().image("a:1", Image::two_layers()).start();
+    let site = site(&registry);
+    let image = registry.docker("a:1");
+    let held = registry.gate(layer(1));
+    let start = |name: &str| site.run(["pull", name, &image]).start();
+    let (stopped, one, other) = (start("0.sif"), start("1.sif"), start("2.sif"));
+    held.arrived(1);
+    let status = || {
+        let status = site.orlop(["status", "--json"]).success();
+        serde_json::from_slice::<serde_json::Value>(&status.bytes).unwrap()
+    };
+    until_true("all three wait", || status()["flights"][0]["callers"] == 3);
+    stopped.signal(Signal::STOP);
+    held.open();
+    one.outcome().success();
+    other.outcome().success();
+    stopped.signal(Signal::CONT);
+    stopped.outcome().success();
+    assert_eq!(registry.count(&blobs()), 3, "{}", registry.log());
+}
+
+#[test]
+fn f54_a_small_pull_beside_a_large_one_does_not_wait_for_its_end() {
+    let registry =
+        Registry::new().image("large:1", Image::large(4)).image("small:1", Image::tiny()).start();
+    let site = site(&registry);
+    let held = registry.gate(layer(2));
+    let large = site.run(["pull", "large.sif", &registry.docker("large:1")]).start();
+    held.arrived(1);
+    site.orlop(["pull", "small.sif", &registry.docker("small:1")]).success();
+    held.open();
+    large.outcome().success();
+}
+
+#[test]
+fn status_is_watched_and_metrics_are_text_and_served_on_a_socket() {
+    let registry = Registry::new().image("a:1", Image::two_layers()).start();
+    let site = site(&registry);
+    let at = site.runtime().join("metrics.sock");
+    let site = site.env("ORLOP_METRICS_SOCKET", &at);
+    let none = site.orlop(["metrics"]).success();
+    assert!(none.stdout.contains("orlop_up 0\n# EOF\n"), "{}", none.report());
+
+    let image = registry.docker("a:1");
+    let held = registry.gate(layer(1));
+    let pull = site.run(["pull", "a.sif", &image]).start();
+    held.arrived(1);
+    let mut watch = site.run(["status", "--watch"]).start();
+    let mut seen = Vec::new();
+    until_true("the work is shown with its rate", || {
+        seen.push(watch.line());
+        seen.iter().any(|line| line.starts_with("Work:     sha256:") && line.ends_with("/s"))
+    });
+    for part in ["Clients:  ", "Cache:    ", "Fetched:  ", "Pulls:    1 asked for"] {
+        assert!(seen.iter().any(|line| line.starts_with(part)), "{part}: {seen:?}");
+    }
+    watch.signal(Signal::INT);
+    watch.outcome().fails(130);
+    held.open();
+    pull.outcome().success();
+
+    let metrics = site.orlop(["metrics"]).success();
+    for line in ["orlop_pulls_total 1\n", "orlop_layers_converted_total 2\n", "orlop_flights 0\n"] {
+        assert!(metrics.stdout.contains(line), "{line}: {}", metrics.report());
+    }
+    assert!(metrics.stdout.ends_with("# EOF\n"), "{}", metrics.report());
+
+    let mut socket = std::os::unix::net::UnixStream::connect(&at).unwrap();
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: orlop\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("application/openmetrics-text"), "{answer}");
+    assert!(answer.ends_with("# EOF\n"), "{answer}");
+    site.orlop(["daemon", "stop"]).success();
+    until_true("the socket goes with the daemon", || !at.exists());
+}
