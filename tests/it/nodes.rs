@@ -20,17 +20,17 @@ fn other(site: &Site) -> PathBuf {
 }
 
 /// `orlop` on one of the two nodes.
-fn on<'a>(site: &'a Site, node: u64, words: &[&str]) -> Run<'a> {
+fn on<'a>(site: &'a Site, node: usize, words: &[&str]) -> Run<'a> {
     let run = site.run(words.iter().copied());
     if node == 0 { run } else { run.env("XDG_RUNTIME_DIR", other(site)) }
 }
 
-fn status(site: &Site, node: u64) -> serde_json::Value {
+fn status(site: &Site, node: usize) -> serde_json::Value {
     let outcome = on(site, node, &["status", "--json"]).outcome().success();
     serde_json::from_slice(&outcome.bytes).unwrap()
 }
 
-fn waits(site: &Site, node: u64) -> bool {
+fn waits(site: &Site, node: usize) -> bool {
     let status = status(site, node);
     let flights = status["flights"].as_array().map(Vec::as_slice).unwrap_or_default();
     flights.iter().any(|flight| flight["elsewhere"] == true)
@@ -112,10 +112,10 @@ fn f44_f45_a_claim_that_does_not_change_is_taken_over_whatever_its_clock_says() 
 struct Chance(u64);
 
 impl Chance {
-    fn below(&mut self, most: u64) -> u64 {
+    fn below(&mut self, most: usize) -> usize {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % most
+        usize::try_from(self.0 >> 33).unwrap() % most
     }
 }
 
@@ -140,7 +140,7 @@ fn f50_pulls_cleanings_and_kills_at_random_leave_a_cache_that_verifies() {
         let mut pulls = Vec::new();
         let mut others = Vec::new();
         for number in 0..count {
-            let (node, which) = (chance.below(2), chance.below(2) as usize);
+            let (node, which) = (chance.below(2), chance.below(2));
             match chance.below(5) {
                 0 => others.push(on(&site, node, &["cache", "clean", "--force"]).start()),
                 1 => others.push(on(&site, node, &["cache", "verify"]).start()),
@@ -153,7 +153,7 @@ fn f50_pulls_cleanings_and_kills_at_random_leave_a_cache_that_verifies() {
         }
         if chance.below(2) == 0 {
             let daemons = site.daemons();
-            let at = chance.below(daemons.len().max(1) as u64) as usize;
+            let at = chance.below(daemons.len().max(1));
             if let Some(daemon) = daemons.get(at) {
                 end(*daemon, Signal::KILL);
             }
@@ -180,13 +180,13 @@ fn f39_pulls_and_collections_at_once_fail_nobody_and_keep_the_cap() {
     // Less than both together.
     let site = site(&registry).env("ORLOP_CACHE_MAX", "4500000");
     let images = [registry.docker("a:1"), registry.docker("b:1")];
-    for round in 0..tools::rounds(4) {
+    for round in 0..usize::try_from(tools::rounds(4)).unwrap() {
         let names = ["0.sif", "1.sif", "2.sif"];
         let running: Vec<_> = names
             .iter()
             .enumerate()
             .map(|(number, name)| {
-                let image = &images[(number + round as usize) % 2];
+                let image = &images[(number + round) % 2];
                 site.run(["pull", "--force", name, image]).start()
             })
             .collect();
