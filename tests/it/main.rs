@@ -9,6 +9,7 @@ mod credential_disks;
 mod credential_files;
 mod credential_helper;
 mod credential_helpers;
+mod credential_locks;
 mod credential_places;
 mod credential_secrets;
 mod crowds;

@@ -8,13 +8,15 @@
 //! Not here: locks and replacing the file ([`crate::update`]), keys ([`crate::keys`]), starting
 //! helpers ([`crate::programs`]).
 
+mod entry;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use crate::json_text::{self, Member, Node, Style, Value};
 use crate::keys::{self, Fit};
-use crate::{Credential, Error, Secret, programs};
+use crate::{Credential, Error, programs};
 
 /// A parsed file, with its text for edits.
 pub struct AuthFile {
@@ -226,7 +228,7 @@ impl AuthFile {
             .collect();
         fitting.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
         for (_, key, entry) in fitting {
-            match credential(entry) {
+            match entry::credential(entry) {
                 Ok(Some(credential)) => return Found::Credential(credential),
                 Ok(None) => {}
                 Err(what) => {
@@ -247,7 +249,7 @@ impl AuthFile {
     #[must_use]
     pub fn exact(&self, key: &str) -> Option<Credential> {
         let entry = self.root.get("auths")?.get(key)?;
-        credential(entry).ok().flatten()
+        entry::credential(entry).ok().flatten()
     }
 
     /// Keys and user names of the logins whose secret is in the file, in order. Identity tokens
@@ -255,7 +257,7 @@ impl AuthFile {
     #[must_use]
     pub fn users(&self) -> Vec<(String, String)> {
         let named = self.entries().filter_map(|(key, entry)| {
-            let credential = credential(entry).ok().flatten()?;
+            let credential = entry::credential(entry).ok().flatten()?;
             let name = match &credential {
                 Credential::RegistryToken(_) => return None,
                 other => other.username().unwrap_or("<token>"),
@@ -280,7 +282,7 @@ impl AuthFile {
     /// # Errors
     /// [`Error::Unusable`] for a user name or key that the format cannot hold.
     pub fn set(&mut self, key: &str, credential: &Credential) -> Result<(), Error> {
-        let (member, value) = entry_value(credential)?;
+        let (member, value) = entry::value(credential)?;
         self.ensure_object("auths");
         self.ensure_entry(key);
         for other in ["auth", "username", "password", "identitytoken", "registrytoken"] {
@@ -371,63 +373,6 @@ impl AuthFile {
             Ok(root) => self.root = root,
             Err(bad) => debug_assert!(false, "an edit broke the document: {bad:?}"),
         }
-    }
-}
-
-/// What an entry says; `None` for the marker `{}`.
-fn credential(entry: &Node) -> Result<Option<Credential>, &'static str> {
-    let part = |name: &str| entry.get(name).and_then(Node::text).filter(|text| !text.is_empty());
-    let pair = match part("auth") {
-        Some(auth) => Some(decode(auth)?),
-        None => part("username")
-            .map(|name| (name.to_owned(), Secret::from(part("password").unwrap_or_default()))),
-    };
-    if let Some(token) = part("identitytoken") {
-        let username = pair.map(|(username, _)| username).unwrap_or_default();
-        return Ok(Some(Credential::IdentityToken { username, secret: token.into() }));
-    }
-    if let Some(token) = part("registrytoken") {
-        return Ok(Some(Credential::RegistryToken(token.into())));
-    }
-    let Some((username, secret)) = pair else { return Ok(None) };
-    if username.is_empty() {
-        return Err("has no user name");
-    }
-    if secret.is_empty() {
-        return Err("has no password");
-    }
-    Ok(Some(Credential::Password { username, secret }))
-}
-
-fn decode(auth: &str) -> Result<(String, Secret), &'static str> {
-    let bytes = Zeroizing::new(STANDARD.decode(auth.trim()).map_err(|_| "is not base64")?);
-    let colon = bytes.iter().position(|byte| *byte == b':').ok_or("has no colon")?;
-    let (username, rest) = bytes.split_at(colon);
-    let mut secret = rest.get(1..).unwrap_or_default();
-    while let Some((0, shorter)) = secret.split_last() {
-        secret = shorter;
-    }
-    let username =
-        std::str::from_utf8(username).map_err(|_| "has a user name that is not UTF-8")?;
-    Ok((username.to_owned(), Secret::new(secret)))
-}
-
-fn entry_value(credential: &Credential) -> Result<(&'static str, Zeroizing<String>), Error> {
-    let text = |secret: &Secret| {
-        String::from_utf8(secret.expose().to_vec())
-            .map(Zeroizing::new)
-            .map_err(|_| Error::Unusable { what: "a token that is not UTF-8".to_owned() })
-    };
-    match credential {
-        Credential::Password { username, secret } => {
-            credential.check()?;
-            let mut pair = Zeroizing::new(username.clone().into_bytes());
-            pair.push(b':');
-            pair.extend_from_slice(secret.expose());
-            Ok(("auth", Zeroizing::new(STANDARD.encode(&*pair))))
-        }
-        Credential::IdentityToken { secret, .. } => Ok(("identitytoken", text(secret)?)),
-        Credential::RegistryToken(secret) => Ok(("registrytoken", text(secret)?)),
     }
 }
 
