@@ -41,7 +41,9 @@ async fn a_mirror_that_fails_costs_one_request() {
         let site = Site::new();
         let sources = vec![source(&mirror.host(), "a:1"), source(&primary.host(), "a:1")];
         site::pull(&site.session().sources(sources)).await.unwrap();
-        assert_eq!(mirror.count(&head("a:1")), 1, "{answer:?}");
+        // What was lost on a kept connection is sent again on a new one: no try is spent (R108).
+        let requests = if matches!(answer, Answer::Close) { 2 } else { 1 };
+        assert_eq!(mirror.count(&head("a:1")), requests, "{answer:?}");
         assert_eq!(sources_failed(&site), [format!("{}/a", mirror.host())], "{answer:?}");
     }
 }
