@@ -62,6 +62,10 @@ fn a_sif_at_a_url_is_pulled_once_and_run() {
         let run = site.orlop(["-q", "exec", &url, "/bin/probe", "args", "in it"]);
         run.success().prints("in it\n");
     }
+    let offline = site.orlop(["pull", "--offline", "-F", "a.sif", &url]).fails(255);
+    assert!(offline.stderr.contains("known to its server alone"), "{}", offline.report());
+    let unnamed = site.orlop(["pull", "https://127.0.0.1/"]).fails(1);
+    assert!(unnamed.stderr.contains("name the output file"), "{}", unnamed.report());
     let kept = site.orlop(["pull", "--disable-cache", "-F", "a.sif", &url]).success();
     assert!(kept.stderr.contains("Downloading network image"), "{}", kept.report());
 }

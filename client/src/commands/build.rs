@@ -33,6 +33,7 @@ const FLAGS: &[Flag] = &[
         .keys(&["BUILD_ARCH_VARIANT"]),
     Flag::text("platform", "OS/ARCH", "platform to take, such as linux/arm64 or linux/arm/v7"),
     Flag::switch("disable-cache", "use no cache and leave nothing in it").keys(&["DISABLE_CACHE"]),
+    pull::OFFLINE,
     access::LOGIN,
     Flag::switch("sandbox", "")
         .short('s')

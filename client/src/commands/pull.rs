@@ -77,6 +77,12 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     let uri = parse(&text)?;
     let name = options.path("name").map(PathBuf::from).or(given);
     let name = name.unwrap_or_else(|| default_name(&uri));
+    if name.as_os_str().is_empty() {
+        let message = "the URI names no file that the image could be called after";
+        return Err(
+            Failure::new(Kind::UsageInvalid, message).hint("name the output file before the URI")
+        );
+    }
     let destination = Destination::check(&name, options.path("dir"), options.is_on("force"))?;
     let within = match uri {
         ImageUri::Oras(_) => "While pulling image from oci registry",

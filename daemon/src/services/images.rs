@@ -126,6 +126,11 @@ impl Wanted {
                 let wanted = docker::Wanted { name, host, platform, platform_explicit };
                 return Ok(Self::Docker(wanted));
             }
+            Ok(ImageUri::Url(_)) if offline => {
+                let message = "what a URL leads to is known to its server alone: it cannot be had \
+                               without asking";
+                return Err(Failure::of(Kind::Unsupported, message));
+            }
             Ok(ImageUri::Url(url)) => {
                 let insecure = access.is_some_and(|access| access.insecure);
                 return Ok(Self::Web(web::Wanted { url, insecure }));
@@ -149,6 +154,7 @@ impl Wanted {
         caller: &Caller,
         events: &pull::Events,
     ) -> Result<pull::Pulled, Failure> {
+        daemon.usable()?;
         match self {
             Self::Registry(wanted) => pull::pull(daemon, caller, wanted, events).await,
             Self::Local(wanted) => local::pull(daemon, caller, wanted, events).await,

@@ -16,6 +16,7 @@ use orlop_squashfs::Window;
 use orlop_store::{BlobDraft, Entry, Leased, Tag};
 use tokio::sync::mpsc;
 
+use super::checks;
 use super::pull::{self, Events, Pulled};
 use crate::caller::Caller;
 use crate::clock;
@@ -93,6 +94,8 @@ async fn fetch(
         let name = stored_name(&wanted.url, &source, &stream);
         if let Some(name) = &name
             && let Some((digest, leased)) = cached(daemon, name).await?
+            // One that was damaged meanwhile has been moved aside.
+            && checks::before_use(daemon, vec![Entry::Blob(digest.clone())]).await?
         {
             resolved(events, &source, leased.bytes(), true).await;
             return Ok(pulled(daemon, &source, &digest, leased, true));
