@@ -96,9 +96,10 @@ async fn choose_below(
     let parsed = Document::parse(&top.bytes, top.content_type.as_deref(), by);
     let (mut document, mut warnings) = parsed.map_err(|e| Failure::from(e).naming(reference))?;
     let (mut digest, mut bytes) = (top.digest.clone(), top.bytes.clone());
-    let (mut entry, mut looks) = (None::<Descriptor>, 0);
     let deepest = sources.map_or(INDEX_DEPTH as u64, |sources| sources.limits().index_depth);
-    for depth in 0..=deepest {
+    let (mut entry, mut depth) = (None::<Descriptor>, 0);
+    let mut search = Search::default();
+    loop {
         let index = match document {
             Document::Manifest(manifest) => {
                 let by_index = entry.is_some();
@@ -107,21 +108,20 @@ async fn choose_below(
                     Chosen { top, digest, manifest, bytes, source, by_index, offered, warnings };
                 return Ok(chosen);
             }
+            Document::Index(_) if depth == deepest => {
+                return Err(over_limit(&top.digest, "index-depth", deepest));
+            }
             Document::Index(index) => index,
         };
-        if depth == deepest {
-            break;
-        }
-        let next = choose_entry(daemon, sources, &index, wanted, &mut looks).await?;
+        let (next, level) = search.choose(daemon, sources, &index, wanted, depth).await?;
         bytes = document_of(daemon, sources, &next).await?;
         digest = next.digest.clone();
         let by = By::Descriptor(next.media_type.clone());
         let (inner, more) = Document::parse(&bytes, None, by)?;
         document = inner;
         warnings.extend(more);
-        entry = Some(next);
+        (entry, depth) = (Some(next), level);
     }
-    Err(over_limit(&top.digest, "index-depth", deepest))
 }
 
 /// One of Orlop's limits, reached by a document.
@@ -250,47 +250,81 @@ async fn claim(daemon: &Daemon, digest: &Digest, facts: &Facts) -> Result<Turn<V
     claims::turn(daemon, &entry, claims::Times::default(), facts, found).await
 }
 
-/// The entry that fits; where entries name no platform, configs are looked into. `looks` counts
-/// the manifests of all levels that were fetched for that.
-async fn choose_entry(
-    daemon: &Daemon,
-    sources: Option<&Sources>,
-    index: &Index,
-    wanted: &Platform,
-    looks: &mut u64,
-) -> Result<Descriptor, Failure> {
-    let inside = match choose(index, wanted)? {
-        Choice::Entry(entry) => return Ok(entry.clone()),
-        Choice::LookInside(entries) => entries,
-    };
-    let mut offered = Vec::new();
-    for entry in inside {
-        if entry.media_type.is_index() {
-            return Ok(entry.clone());
-        }
-        let most =
-            sources.map_or(INDEX_MANIFESTS as u64, |sources| sources.limits().index_manifests);
-        if *looks >= most {
-            return Err(over_limit(&entry.digest, "index-manifests", most));
-        }
-        *looks += 1;
-        let bytes = document_of(daemon, sources, entry).await?;
-        let by = By::Descriptor(entry.media_type.clone());
-        let (Document::Manifest(manifest), _) = Document::parse(&bytes, None, by)? else {
-            continue;
-        };
-        if !manifest.config.media_type.is_image_config() {
-            continue;
-        }
-        let config = config_of(daemon, sources, &manifest).await?;
-        match config.platform() {
-            Some(found) if orlop_oci::selection::rank(wanted, &found).is_some() => {
-                return Ok(entry.clone());
+/// The way down through indexes: what was passed over because it names no platform, and is looked
+/// into, in file order, where nothing that names one fits.
+#[derive(Default)]
+struct Search {
+    /// With the number of indexes above each; the next one last.
+    waiting: Vec<(Descriptor, u64)>,
+    offered: Vec<Platform>,
+    /// Documents of all levels that were fetched to look into.
+    looks: u64,
+}
+
+impl Search {
+    /// The entry to go on with, of this index or of one above it, and its level.
+    async fn choose(
+        &mut self,
+        daemon: &Daemon,
+        sources: Option<&Sources>,
+        index: &Index,
+        wanted: &Platform,
+        depth: u64,
+    ) -> Result<(Descriptor, u64), Failure> {
+        let level = depth.saturating_add(1);
+        match choose(index, wanted) {
+            Ok(Choice::Entry(entry)) => return Ok((entry.clone(), level)),
+            Ok(Choice::LookInside(entries)) => {
+                self.waiting.extend(entries.into_iter().rev().map(|entry| (entry.clone(), level)));
             }
-            found => offered.extend(found),
+            Err(none) => self.note(none.offered),
+        }
+        while let Some((entry, level)) = self.waiting.pop() {
+            let most =
+                sources.map_or(INDEX_MANIFESTS as u64, |sources| sources.limits().index_manifests);
+            if self.looks >= most {
+                return Err(over_limit(&entry.digest, "index-manifests", most));
+            }
+            self.looks += 1;
+            if entry.media_type.is_index() {
+                return Ok((entry, level));
+            }
+            match platform_inside(daemon, sources, &entry).await? {
+                Some(found) if orlop_oci::selection::rank(wanted, &found).is_some() => {
+                    return Ok((entry, level));
+                }
+                found => self.note(found),
+            }
+        }
+        let offered = std::mem::take(&mut self.offered);
+        Err(SelectionError { wanted: wanted.clone(), offered }.into())
+    }
+
+    /// Notes what does not fit, each once.
+    fn note(&mut self, offered: impl IntoIterator<Item = Platform>) {
+        for platform in offered {
+            if !self.offered.contains(&platform) {
+                self.offered.push(platform);
+            }
         }
     }
-    Err(SelectionError { wanted: wanted.clone(), offered }.into())
+}
+
+/// The platform in the config of a manifest, `None` where there is none.
+async fn platform_inside(
+    daemon: &Daemon,
+    sources: Option<&Sources>,
+    entry: &Descriptor,
+) -> Result<Option<Platform>, Failure> {
+    let bytes = document_of(daemon, sources, entry).await?;
+    let by = By::Descriptor(entry.media_type.clone());
+    let (Document::Manifest(manifest), _) = Document::parse(&bytes, None, by)? else {
+        return Ok(None);
+    };
+    if !manifest.config.media_type.is_image_config() {
+        return Ok(None);
+    }
+    Ok(config_of(daemon, sources, &manifest).await?.platform())
 }
 
 /// A manifest or index by its descriptor, from the cache or a source.

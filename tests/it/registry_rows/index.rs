@@ -70,6 +70,21 @@ fn r57_three_indexes_within_each_other_are_read_and_four_are_not() {
 }
 
 #[test]
+fn r57_what_one_inner_index_lacks_the_next_one_has() {
+    let other = Index::new().image(two().platform("mips", None)).build();
+    let fitting = Index::new().image(two()).build();
+    let mut all = index(&[entry(&other), entry(&fitting)], fitting.clone());
+    all.children.push((other.media_type.clone(), other.manifest.clone()));
+    let row = Row::of("the second", all);
+    row.pull().requests(B + 3).ok();
+
+    let mut none = index(&[entry(&other), entry(&other)], other.clone());
+    none.children.push((other.media_type, other.manifest));
+    let row = Row::of("none", none);
+    row.pull().fails(kind::PLATFORM_MISSING).says("offered: linux/mips\n").keeps(2, 0);
+}
+
+#[test]
 fn r58_an_index_without_platforms_is_looked_into_64_times() {
     let image = Image::new().platform("none", None).build();
     let variants: Vec<Built> = (0..65)

@@ -347,6 +347,13 @@ fn r54_an_image_of_1_001_layers_is_one_too_many() {
 }
 
 #[test]
+fn r54_the_number_of_layers_is_a_setting() {
+    let row = Row::of("four", layers(4)).env("ORLOP_LIMITS_LAYERS", "3");
+    let ended = row.pull().fails(kind::LIMIT_EXCEEDED).says("layers = 3").count(&blobs(), 0);
+    ended.requests(3);
+}
+
+#[test]
 fn r55_a_layer_that_is_listed_500_times_is_fetched_once() {
     let many = (0..500)
         .fold(Image::new(), |image, _| image.layer(Layer::new().entry(Entry::file("f", "once\n"))));

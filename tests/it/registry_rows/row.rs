@@ -121,6 +121,12 @@ impl Row {
         self
     }
 
+    /// Sets a variable, such as a limit.
+    pub(super) fn env(mut self, name: &str, value: &str) -> Self {
+        self.site = self.site.env(name, value);
+        self
+    }
+
     /// Gives user and password on the command line.
     pub(super) fn login(self, user: &str, secret: &str) -> Self {
         self.words(&["--docker-username", user, "--docker-password", secret])
