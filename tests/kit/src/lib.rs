@@ -10,6 +10,7 @@ pub mod docker;
 pub mod image;
 pub mod network;
 pub mod person;
+pub mod proxy;
 pub mod real;
 pub mod registry;
 pub mod site;

@@ -99,6 +99,22 @@ impl Identity {
             .with(|made| made.is_old = flaw == Some(Flaw::Old))
     }
 
+    /// One whose certificate is signed by its own key and is its own authority, as tools for
+    /// testing make them; `is_ca` says whether it says so.
+    ///
+    /// # Panics
+    /// When a name is none.
+    #[must_use]
+    pub fn alone(names: &[&str], is_ca: bool) -> Self {
+        let key = KeyPair::generate().expect("a key can be made");
+        let mut params = params(names, "kit server and authority");
+        if is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let certificate = params.self_signed(&key).expect("a key signs itself").pem();
+        Self::of_pem(&certificate, &certificate, &key.serialize_pem())
+    }
+
     /// One whose certificates were made elsewhere.
     ///
     /// # Panics

@@ -48,8 +48,10 @@ pub enum Step {
     Continuations(u64),
     /// The correct header fields and one of so many bytes.
     LongHead(usize),
-    /// Nothing is said until the client goes away.
+    /// Nothing more is said on this stream.
     Silence,
+    /// Nothing is said on this connection any more, whatever comes.
+    Deafness,
     /// The connection is closed.
     Close,
 }
@@ -165,7 +167,8 @@ impl<'a, T: Read + Write + ?Sized> Connection<'a, T> {
                     self.frame(CONTINUATION, 0, self.stream, &block)?;
                 }
             }
-            Step::Silence => {
+            Step::Silence => {}
+            Step::Deafness => {
                 self.wire.flush()?;
                 while self.wire.read(&mut [0; 64])? > 0 {}
                 return Ok(false);
