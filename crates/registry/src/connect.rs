@@ -67,6 +67,9 @@ pub(crate) fn client(
         .http2_max_header_list_size(header_list)
         .http2_initial_stream_window_size(4 << 20)
         .http2_initial_connection_window_size(16 << 20)
+        // A connection that does not answer a PING is dead: what waits on it goes to another.
+        .http2_keep_alive_interval(key.connect_time)
+        .http2_keep_alive_timeout(key.connect_time)
         .pool_max_idle_per_host(limits::CONNECTIONS_PER_HOST)
         .pool_idle_timeout(Duration::from_secs(60))
         .tcp_keepalive(Duration::from_secs(30))
@@ -101,6 +104,13 @@ pub(crate) fn classify(error: reqwest::Error, url: &Url, proxies: &Proxies) -> E
         if error.is_parse() {
             return Error::Unusable { endpoint, what: error.to_string() };
         }
+    }
+    // The library has closed a connection whose peer only made it work (CVE-2023-45288).
+    let is_flood = tls::find::<h2::Error>(&error).is_some_and(|error| {
+        !error.is_remote() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+    });
+    if is_flood {
+        return Error::Unusable { endpoint, what: "a flood of HTTP/2 frames".to_owned() };
     }
     if let Some(cause) = misframed(&error) {
         return Error::Unusable { endpoint, what: cause.to_string() };

@@ -139,7 +139,10 @@ impl Repository {
                 }
                 Err(error @ Error::NotARegistry { .. }) => {
                     return Err(match first {
-                        Some(certificate @ Error::Tls { .. }) => certificate,
+                        // TLS is spoken there: that plain http is not understood says nothing.
+                        Some(
+                            said @ (Error::Tls { .. } | Error::Unreachable { lasting: false, .. }),
+                        ) => said,
                         _ => error,
                     });
                 }

@@ -12,7 +12,9 @@ use orlop_config::Certificates;
 use orlop_config::certs::PemFile;
 use orlop_oci::Digest;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_native_certs::CertificateResult;
 use rustls_pki_types::pem::PemObject as _;
@@ -122,7 +124,12 @@ pub(crate) fn config(
         Checks::All => {
             let mut store = roots.clone();
             store.add_parsable_certificates(host.authorities.iter().cloned());
-            builder.with_root_certificates(store)
+            let usual =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider))
+                    .build();
+            let usual = usual.map_err(|cause| wrong(Path::new("TLS"), &cause.to_string()))?;
+            let given = host.authorities.clone();
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Checked { usual, given }))
         }
         Checks::None => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
@@ -136,6 +143,74 @@ pub(crate) fn config(
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Checks as it should be. A certificate that says that it is an authority, as those that
+/// `openssl req -x509` makes, is a server's too where `certs.d` holds that very certificate: Go's
+/// TLS, and so Docker and podman, take it.
+#[derive(Debug)]
+struct Checked {
+    usual: Arc<WebPkiServerVerifier>,
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Checked {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let outcome = self.usual.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        match outcome {
+            Err(error) if is_authority(&error) && self.given.iter().any(|it| it == end_entity) => {
+                // Its time has been looked at before its kind.
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
+}
+
+/// Says whether nothing is wrong with a certificate so far but that it is an authority's.
+fn is_authority(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(problem) if is_its_own(problem))
+}
+
+fn is_its_own(problem: &rustls::CertificateError) -> bool {
+    let rustls::CertificateError::Other(cause) = problem else { return false };
+    matches!(cause.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 /// Accepts every certificate; whoever shows one must still hold its key.
@@ -227,6 +302,9 @@ fn fault(problem: &rustls::CertificateError) -> String {
         C::UnsupportedSignatureAlgorithmContext { .. }
         | C::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "it is signed in a way that is not safe, such as with SHA-1".to_owned()
+        }
+        problem if is_its_own(problem) => {
+            "it is its own authority, and certs.d does not hold it".to_owned()
         }
         other => other.to_string(),
     }
