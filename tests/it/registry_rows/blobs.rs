@@ -301,6 +301,57 @@ fn r89_a_damaged_stream_of_the_right_digest_is_the_layers_fault() {
     }
 }
 
+/// A zstd frame of raw blocks, made by hand (RFC 8878, section 3.1.1): its descriptor byte, its
+/// window as a power of two, and what comes between these and the blocks, and after them.
+fn frame(descriptor: u8, window: u8, between: &[u8], tar: &[u8], after: &[u8]) -> Vec<u8> {
+    let mut bytes =
+        [&[0x28, 0xb5, 0x2f, 0xfd, descriptor, (window - 10) << 3][..], between].concat();
+    let mut blocks = tar.chunks(100_000).peekable();
+    while let Some(block) = blocks.next() {
+        let is_last = u32::from(blocks.peek().is_none());
+        let head = (u32::try_from(block.len()).unwrap() << 3) | is_last;
+        bytes.extend(&head.to_le_bytes()[..3]);
+        bytes.extend(block);
+    }
+    bytes.extend(after);
+    bytes
+}
+
+#[test]
+fn r90_a_layer_that_grows_past_its_limit_is_refused_with_little_memory() {
+    let zeros = Layer::new().entry(Entry::file("zeros", vec![0; 64 << 20]));
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let variant = format!("{compression:?}");
+        let bomb = zeros.clone().compression(compression);
+        let image = Image::tiny().layer(bomb);
+        let stage = Stage::of(Registry::new().image(IMAGE, image));
+        let stage = stage.env("ORLOP_LIMITS_LAYER_BYTES", "4MiB");
+        let outcome = stage.fails(&variant, "limit reached:");
+        assert!(outcome.stderr.contains("layer-bytes"), "{variant}: {}", outcome.report());
+        assert!(stage.peak() < 256 << 10, "{variant}: {} KiB", stage.peak());
+        stage.counts(&variant, &layer(1), 1);
+        nothing_left(&stage, &variant);
+    }
+}
+
+#[test]
+fn r90_frames_that_ask_for_too_much_or_do_not_fit_are_refused() {
+    let tar = upper().tar();
+    let good = frame(0, 27, &[], &tar, &[]);
+    stored_as(Compression::Zstd, good).ok("window 2^27");
+    for (variant, bytes, words, detail) in [
+        ("window 2^28", frame(0, 28, &[], &tar, &[]), "limit reached:", "zstd-window"),
+        ("dictionary", frame(1, 20, &[5], &tar, &[]), "layer 2 is not valid", ""),
+        ("checksum", frame(4, 20, &[], &tar, &[1, 2, 3, 4]), "layer 2 is not valid", ""),
+    ] {
+        let stage = stored_as(Compression::Zstd, bytes);
+        let outcome = stage.fails(variant, words);
+        assert!(outcome.stderr.contains(detail), "{variant}: {}", outcome.report());
+        stage.counts(variant, &layer(1), 1);
+        nothing_left(&stage, variant);
+    }
+}
+
 #[test]
 fn r91_zstd_frames_of_all_kinds_are_read() {
     let zstd = |bytes: &[u8]| Layer::raw(bytes.to_vec()).compression(Compression::Zstd).packed();

@@ -107,3 +107,28 @@ fn r109_a_client_certificate_that_is_wanted_is_shown_to_that_host_alone() {
         site.orlop(["pull", "a.sif", &registry.docker(IMAGE)]).success();
     });
 }
+
+#[test]
+fn r109_a_certificate_that_is_its_own_authority_is_accepted_where_certs_d_holds_it() {
+    in_a_network(|| {
+        for is_ca in [false, true] {
+            let variant = format!("authority: {is_ca}");
+            let identity = Identity::alone(&[NAME], is_ca);
+            let registry = registry(&identity);
+            let site = bare_site().watch(&registry).trust(&identity, &registry.host());
+            let outcome = site.orlop(["pull", "a.sif", &registry.docker(IMAGE)]);
+            assert!(outcome.status == 0, "{variant}: {}", outcome.report());
+
+            let other = Identity::alone(&[NAME], is_ca);
+            let registry = self::registry(&identity);
+            let site = bare_site().watch(&registry).trust(&other, &registry.host());
+            let outcome = site.orlop(["pull", "a.sif", &registry.docker(IMAGE)]).fails(255);
+            assert!(fatal(&outcome).contains("is refused"), "{variant}: {}", outcome.report());
+
+            let elsewhere = Identity::alone(&["other.example"], is_ca);
+            let registry = self::registry(&elsewhere);
+            let site = bare_site().watch(&registry).trust(&elsewhere, &registry.host());
+            is_refused(&variant, &registry, &site, "it is for another host");
+        }
+    });
+}

@@ -9,9 +9,10 @@ use orlop_kit::{
     Answer, Auth, Identity, Image, Layer, Outcome, Registry, Site, any, blobs, config, head, layer,
     manifest, until,
 };
+use std::net::TcpListener;
 
 /// A registry, its mirror, and a user's world that knows of both.
-pub(super) struct Two {
+struct Two {
     mirror: Registry,
     primary: Registry,
     identity: Identity,
@@ -77,7 +78,7 @@ impl Two {
 }
 
 /// What registries.conf says of the primary.
-pub(super) fn conf(primary: &Registry, mirrors: &[&str], more: &str) -> String {
+fn conf(primary: &Registry, mirrors: &[&str], more: &str) -> String {
     let mirrors: String = mirrors
         .iter()
         .map(|host| format!("[[registry.mirror]]\nlocation = \"{host}\"\n"))
@@ -96,7 +97,7 @@ fn site(registries: &[&Registry], identity: &Identity, conf: &str) -> Site {
     site
 }
 
-pub(super) fn both() -> Two {
+fn both() -> Two {
     Two::new(Registry::new().image(IMAGE, image()), Registry::new().image(IMAGE, image()))
 }
 
@@ -123,6 +124,33 @@ fn r133_a_mirror_that_lies_is_passed_over_and_named() {
     assert!(warned(&outcome), "{}", outcome.report());
     assert_eq!(two.mirror.ranges(&layer(1)), ["", ""], "{}", two.logs());
     assert_eq!(two.primary.ranges(&layer(1)), [""], "{}", two.logs());
+}
+
+#[test]
+fn r134_a_mirror_that_cannot_be_reached_is_tried_last_afterwards() {
+    let mut two = both();
+    // Nobody accepts: the greeting is swallowed.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let gone = Registry::new().start().host();
+    for (variant, host) in
+        [("refuses", gone), ("swallows", silent.local_addr().unwrap().to_string())]
+    {
+        let conf = conf(&two.primary, &[&host], "");
+        two.begin(&conf);
+        two.site = std::mem::replace(&mut two.site, bare_site())
+            .env("ORLOP_LIMITS_MIRROR_CONNECT_TIME", "200ms");
+        let outcome = two.ok(variant);
+        assert!(outcome.stderr.contains(&format!("{host}/t/two failed")), "{}", outcome.report());
+        let knocks = || std::iter::from_fn(|| silent.accept().ok()).count();
+        let first = knocks();
+        assert_eq!(first > 0, variant == "swallows", "{first}");
+
+        std::fs::remove_file(two.site.work().join("a.sif")).unwrap();
+        let outcome = two.pull().success();
+        assert!(!outcome.stderr.contains(&host), "{variant}: {}", outcome.report());
+        assert_eq!(knocks(), 0, "{variant}: {}", two.logs());
+    }
 }
 
 #[test]

@@ -105,6 +105,14 @@ impl Stage {
         paths
     }
 
+    /// Most memory that the daemon has had, in KiB.
+    pub(super) fn peak(&self) -> u64 {
+        let pid = self.site.daemons().into_iter().next().expect("a daemon runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// Requests of a route.
     #[track_caller]
     pub(super) fn counts(&self, variant: &str, route: &Route, wanted: usize) {
