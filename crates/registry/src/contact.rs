@@ -130,6 +130,9 @@ impl Repository {
             };
             match self.ping(contact, is_last).await {
                 Ok(contact) => return Ok(contact),
+                // A host that swallows connections swallows them by any scheme: a mirror costs its
+                // limit once (R134).
+                Err(error) if self.has_next() && timed_out(&error) => return Err(error),
                 Err(error @ (Error::Unreachable { .. } | Error::Tls { .. })) if !is_last => {
                     first = Some(error);
                 }
@@ -201,6 +204,12 @@ impl Repository {
             other => other,
         }
     }
+}
+
+fn timed_out(error: &Error) -> bool {
+    let Error::Unreachable { cause, .. } = error else { return false };
+    let of_library = cause.downcast_ref::<reqwest::Error>();
+    of_library.is_some_and(reqwest::Error::is_timeout) || cause.is::<tokio::time::error::Elapsed>()
 }
 
 /// How private a host is as far as its name tells.

@@ -2,115 +2,65 @@
 //!
 //! What breaks is resumed at the byte where it broke, at the same source while it has tries, then
 //! at the next. An answer is used only if it is the part asked for; a server that ignores ranges is
-//! read from the start and what is already there is dropped. The stream hashes what it gives out
-//! and ends without an error only if size and digest are the descriptor's; with
-//! [`Position::unhashed`] the digest is its reader's business. Nothing is buffered beyond one
-//! piece. Rules: `registry.md` §8.2; cases R64, R65, R70 to R87,
-//! R137, R138.
+//! read from the start and what is already there is dropped. A large blob comes in parts on several
+//! connections while the source serves ranges and has not lied about it. The stream hashes what it
+//! gives out and ends without an error only if size and digest are the descriptor's; with
+//! [`Position::unhashed`] the digest is its reader's business. One stream buffers one piece, parts
+//! what [`crate::parts`] says. Rules: `registry.md` §8.2; cases R64, R65, R70 to R87, R137, R138.
+//! Not here: requests and their answers ([`crate::opening`]).
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 use futures::Stream;
-use orlop_oci::{Algorithm, Descriptor, Hasher};
-use reqwest::Method;
-use reqwest::header::{self, HeaderValue};
-use tokio::sync::OwnedSemaphorePermit;
+use orlop_oci::{Descriptor, Hasher};
 use url::Url;
 
-use crate::answer::{Answer, Body, broken, length};
+use crate::answer::{broken, length};
 use crate::attempts::Attempts;
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::Error;
-use crate::range::ContentRange;
-use crate::repository::{Repository, refuse_encoding};
+use crate::kept::Kept;
+use crate::opening::{Open, Ranges};
+use crate::parts::{Lost, Parts};
+use crate::position::Position;
+use crate::repository::Repository;
 use crate::sources::{Elsewhere, Sources};
-
-/// How far a blob is there already.
-#[derive(Clone, Debug)]
-pub struct Position {
-    /// Bytes from the start that are there.
-    offset: u64,
-    /// The digest's state over them; none where the reader of the stream hashes.
-    hasher: Option<Hasher>,
-}
-
-impl Position {
-    /// The start of a blob whose digest is of this kind.
-    #[must_use]
-    pub fn start(algorithm: Algorithm) -> Self {
-        Self { offset: 0, hasher: Some(Hasher::new(algorithm)) }
-    }
-
-    /// A place in a blob whose bytes are hashed by whoever reads the stream: the stream checks
-    /// their number alone. A reader that finds another digest says so to
-    /// [`Sources::report_lie`].
-    #[must_use]
-    pub const fn unhashed(offset: u64) -> Self {
-        Self { offset, hasher: None }
-    }
-
-    /// Takes in the next bytes that are there, as when a partial file is read again.
-    pub fn advance(&mut self, bytes: &[u8]) {
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(bytes);
-        }
-        self.offset = self.offset.saturating_add(length(bytes.len()));
-    }
-
-    /// Returns the number of bytes taken in.
-    #[must_use]
-    pub const fn offset(&self) -> u64 {
-        self.offset
-    }
-}
 
 /// The bytes of a blob, from a position on. Does its work when it is polled.
 pub struct BlobStream {
-    sources: Sources,
-    descriptor: Descriptor,
-    at: Position,
+    pub(crate) sources: Sources,
+    pub(crate) descriptor: Descriptor,
+    pub(crate) at: Position,
     /// Position of the source that is asked; moved to the first that may be when opening.
-    index: usize,
-    attempts: Option<Attempts>,
+    pub(crate) index: usize,
+    pub(crate) attempts: Option<Attempts>,
     /// Bytes since the last failure.
     progress: u64,
-    ranges: Ranges,
-    open: Option<Open>,
+    pub(crate) ranges: Ranges,
+    /// Whether it may come in parts.
+    pub(crate) splits: bool,
+    pub(crate) kept: Arc<Kept>,
+    pub(crate) open: Option<Open>,
+    pub(crate) parts: Option<Parts>,
     /// The other place of a foreign layer that is asked, and those behind it.
-    place: Option<Url>,
+    pub(crate) place: Option<Url>,
     places: std::vec::IntoIter<String>,
     is_done: bool,
 }
 
-/// Whether a part may be asked for at the current source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ranges {
-    Asked,
-    /// Its last answer to a range was not usable.
-    Avoided,
-}
-
-struct Open {
-    body: Body,
-    endpoint: Endpoint,
-    /// Bytes to drop before the first that is wanted.
-    skip: u64,
-    /// Bytes that this answer brings, counted from where it starts to be wanted.
-    left: u64,
-    _places: Places,
-}
-
-/// Of the pull, and of the host.
-type Places = [Option<OwnedSemaphorePermit>; 2];
-
 /// What a failure means for a stream under way.
-enum Trouble {
+pub(crate) enum Trouble {
     /// Of the request or the connection: tried again as far as the error is worth it.
     Failed(Error),
     /// An answer that is not what was asked for, none of which was given out: the source has one
     /// more try.
     Unfit(Error),
+    /// A part that is not what was asked for: one stream goes on from here.
+    Split(Error),
+    /// No try is left at the source.
+    Spent(Error),
     /// Bytes that were given out are wrong: the caller has to begin again.
     Lied(Error),
 }
@@ -118,6 +68,7 @@ enum Trouble {
 impl BlobStream {
     pub(crate) fn new(sources: Sources, descriptor: Descriptor, at: Position) -> Self {
         let index = sources.current();
+        let splits = !sources.has_lied(&descriptor.digest);
         let is_foreign = descriptor.media_type.is_foreign();
         let places = if is_foreign { descriptor.urls.clone() } else { Vec::new() }.into_iter();
         Self {
@@ -128,7 +79,10 @@ impl BlobStream {
             attempts: None,
             progress: 0,
             ranges: Ranges::Asked,
+            splits,
+            kept: Arc::default(),
             open: None,
+            parts: None,
             place: None,
             places,
             is_done: false,
@@ -152,7 +106,7 @@ impl BlobStream {
                 Ok(Some(bytes)) => return Some(Ok(bytes)),
                 Ok(None) => {}
                 Err(trouble) => {
-                    self.open = None;
+                    (self.open, self.parts) = (None, None);
                     if let Err(error) = self.recover(trouble).await {
                         self.is_done = true;
                         return Some(Err(error));
@@ -173,6 +127,10 @@ impl BlobStream {
 
     /// Opens, reads, or ends. `None` when there is nothing to give out yet.
     async fn step(&mut self) -> Result<Option<Bytes>, Trouble> {
+        if let Some(parts) = &mut self.parts {
+            let next = parts.next().await;
+            return self.take_part(next);
+        }
         if self.at.offset >= self.descriptor.size && self.open.is_none() {
             self.finish(None)?;
             return Ok(None);
@@ -181,7 +139,7 @@ impl BlobStream {
             return Ok(Some(bytes));
         }
         let Some(open) = &mut self.open else {
-            self.open = Some(self.begin().await?);
+            self.begin().await?;
             return Ok(None);
         };
         let limits = self.sources.session().limits();
@@ -208,6 +166,23 @@ impl BlobStream {
                 cause: "the connection ended before the blob did".into(),
             })),
             Err(cause) => Err(Trouble::Failed(broken(endpoint, self.at.offset, cause))),
+        }
+    }
+
+    /// Takes in what came of parts.
+    fn take_part(&mut self, next: Option<Result<Bytes, Lost>>) -> Result<Option<Bytes>, Trouble> {
+        match next {
+            Some(Ok(bytes)) => {
+                self.at.advance(&bytes);
+                self.progress = self.progress.saturating_add(length(bytes.len()));
+                Ok(Some(bytes))
+            }
+            Some(Err(Lost::Unfit(error))) => Err(Trouble::Split(error)),
+            Some(Err(Lost::Spent(error))) => Err(Trouble::Spent(error)),
+            None => {
+                self.parts = None;
+                Ok(None)
+            }
         }
     }
 
@@ -264,92 +239,8 @@ impl BlobStream {
         Err(Trouble::Lied(Error::DigestMismatch { endpoint, expected, actual }))
     }
 
-    fn repository(&self) -> Result<Repository, Error> {
+    pub(crate) fn repository(&self) -> Result<Repository, Error> {
         self.sources.repository(self.index)
-    }
-
-    /// Asks for the bytes from where the stream is.
-    async fn begin(&mut self) -> Result<Open, Trouble> {
-        self.index = self.sources.honest(self.index, &self.descriptor.digest);
-        let repository = self.repository().map_err(Trouble::Failed)?;
-        if self.attempts.is_none() {
-            self.attempts = Some(repository.attempts());
-        }
-        let places = self.places(&repository).await.map_err(Trouble::Failed)?;
-        let digest = &self.descriptor.digest;
-        let mut ask = repository.blob_ask(Method::GET, digest).await.map_err(Trouble::Failed)?;
-        let offset = self.at.offset;
-        let asks_part = offset > 0 && self.ranges == Ranges::Asked;
-        if asks_part && let Ok(range) = HeaderValue::from_str(&format!("bytes={offset}-")) {
-            ask = ask.with_header(header::RANGE, range);
-        }
-        let answered = match &self.place {
-            Some(place) => repository.ask_elsewhere(&mut ask, place).await,
-            None => repository.ask_once(&ask).await,
-        };
-        match answered {
-            Ok(answer) => self.accept(answer, asks_part, places),
-            Err(Error::Failed { status: 416, .. }) if asks_part => {
-                self.ranges = Ranges::Avoided;
-                Box::pin(self.begin()).await
-            }
-            Err(error) => Err(Trouble::Failed(error)),
-        }
-    }
-
-    async fn places(&self, repository: &Repository) -> Result<Places, Error> {
-        let contact = repository.contact().await?;
-        let of_pull = self.sources.place().await;
-        let of_host =
-            repository.session().shared().place(&contact.endpoint, repository.limits()).await;
-        Ok([of_pull, of_host])
-    }
-
-    /// Decides whether an answer is what was asked for.
-    fn accept(
-        &mut self,
-        answer: Answer,
-        asked_part: bool,
-        places: Places,
-    ) -> Result<Open, Trouble> {
-        let endpoint = answer.endpoint.clone();
-        refuse_encoding(answer.response.headers(), &endpoint).map_err(Trouble::Failed)?;
-        let (offset, size) = (self.at.offset, self.descriptor.size);
-        let wrong_range = || Error::WrongRange {
-            endpoint: endpoint.clone(),
-            digest: self.descriptor.digest.clone(),
-        };
-        let (skip, left) = match answer.status() {
-            200 => {
-                if let Some(actual) = answer.response.content_length().filter(|&it| it != size) {
-                    let digest = self.descriptor.digest.clone();
-                    let expected = size;
-                    return Err(Trouble::Unfit(Error::SizeMismatch {
-                        endpoint,
-                        digest,
-                        expected,
-                        actual,
-                    }));
-                }
-                (offset, size.saturating_sub(offset))
-            }
-            206 => {
-                let range = answer
-                    .header(&header::CONTENT_RANGE)
-                    .and_then(ContentRange::parse)
-                    .filter(|range| asked_part && range.fits(offset, size));
-                let Some(range) = range else {
-                    let wrong = wrong_range();
-                    self.ranges = Ranges::Avoided;
-                    return Err(Trouble::Unfit(wrong));
-                };
-                (0, range.last.saturating_sub(range.first).saturating_add(1))
-            }
-            _ => return Err(Trouble::Unfit(wrong_range())),
-        };
-        tracing::debug!(%endpoint, digest = %self.descriptor.digest, have = offset, of = size,
-            "fetching blob");
-        Ok(Open { body: Body::new(answer.response), endpoint, skip, left, _places: places })
     }
 
     /// Waits, or moves to the next source, or gives up.
@@ -375,6 +266,12 @@ impl BlobStream {
                 }
                 self.leave(error)
             }
+            Trouble::Split(error) => {
+                tracing::debug!(%error, "going on with one stream");
+                self.splits = false;
+                Ok(())
+            }
+            Trouble::Spent(error) => self.leave(error),
             Trouble::Lied(error) => {
                 if !self.sources.lied(self.index, &self.descriptor.digest) {
                     self.sources.tell_failed(self.index, &error);
@@ -391,6 +288,7 @@ impl BlobStream {
         }
         self.attempts = None;
         self.ranges = Ranges::Asked;
+        self.kept.forget();
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use orlop_config::limits;
 use rustls::RootCertStore;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -25,6 +26,8 @@ use crate::token::{Token, TokenKey};
 
 /// Entries of a map before it is swept.
 const ENTRIES: usize = 1024;
+/// 64 MiB, four parts of the usual size.
+const ROOM_KIB: usize = 64 << 10;
 
 /// Connections, tokens and knowledge of hosts, shared by all callers. Cheap to clone.
 #[derive(Clone)]
@@ -40,6 +43,8 @@ pub(crate) struct Shared {
     roots: Mutex<HashMap<Roots, Arc<RootCertStore>>>,
     places: Mutex<HashMap<(Endpoint, usize), Arc<Semaphore>>>,
     aside: Mutex<HashMap<String, Instant>>,
+    /// In KiB: what may wait in memory of blobs that come in parts.
+    room: Arc<Semaphore>,
 }
 
 impl Pool {
@@ -55,6 +60,7 @@ impl Pool {
             roots: Mutex::default(),
             places: Mutex::default(),
             aside: Mutex::default(),
+            room: Arc::new(Semaphore::new(ROOM_KIB)),
         }))
     }
 
@@ -111,6 +117,14 @@ impl Shared {
                 .or_insert_with(|| Arc::new(Semaphore::new(most))),
         );
         places.acquire_owned().await.ok()
+    }
+
+    /// Takes room for a part of a blob that waits for its turn; `None` when there is none now.
+    /// Small parts take more than they are: each is a connection too.
+    pub(crate) fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let bytes = bytes.max(limits::RANGE_CHUNK_BYTES / 2);
+        let kib = u32::try_from(bytes.div_ceil(1024)).ok()?;
+        Arc::clone(&self.room).try_acquire_many_owned(kib).ok()
     }
 
     /// Remembers that a mirror could not be reached.

@@ -332,6 +332,11 @@ impl Repository {
         }
     }
 
+    /// Says whether another source is asked when this one fails.
+    pub(crate) fn has_next(&self) -> bool {
+        self.0.has_next
+    }
+
     /// A source with another one behind it has one try.
     pub(crate) fn tries(&self) -> u32 {
         if self.0.has_next { 1 } else { self.limits().tries }

@@ -16,10 +16,11 @@ use orlop_oci::{Algorithm, Descriptor, Digest, MediaType, Reference};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Error;
-use crate::fetch::{BlobStream, Position};
+use crate::fetch::BlobStream;
 use crate::limits::Limits;
 use crate::notice::Notice;
 use crate::pool::locked;
+use crate::position::Position;
 use crate::repository::{Access, Fetched, Repository};
 use crate::session::Session;
 
@@ -299,6 +300,11 @@ impl Sources {
             let (source, why) = (repository.name(), chain(error));
             self.0.session.tell(Notice::SourceFailed { source, why, lied: error.is_lie() });
         }
+    }
+
+    /// Says whether any source sent wrong bytes for a blob.
+    pub(crate) fn has_lied(&self, digest: &Digest) -> bool {
+        locked(&self.0.lies).keys().any(|(_, blob)| blob == digest)
     }
 
     /// Counts wrong bytes of a source for a blob; says whether it may try once more.

@@ -82,35 +82,39 @@ pub(crate) async fn segment(
         }
         Turn::Ours(held) => held,
     };
+    let attempt = || try_segment(&daemon, &sources, &layer, &facts);
+    let converted = until_true(&sources, &layer.descriptor, attempt).await?;
+    daemon.counts.layers_converted.add(1);
+    Ok(converted)
+}
+
+/// Says whether a download is gone on with after a failure: not where all of it came, or where
+/// nobody has it.
+fn is_worth_keeping(failure: &Failure) -> bool {
+    !matches!(
+        failure.kind(),
+        Kind::LayerInvalid | Kind::LimitExceeded | Kind::ImageNotFound | Kind::ImageUnsupported
+    )
+}
+
+/// Tries again while bytes were wrong and a source is left that may have right ones. A try leaves
+/// nothing behind that was wrong.
+async fn until_true<T, F: Future<Output = Result<T, Ended>>>(
+    sources: &Sources,
+    descriptor: &Descriptor,
+    attempt: impl Fn() -> F,
+) -> Result<Arc<T>, Failure> {
     let mut tries = 1;
     loop {
-        let partial = open_partial(&daemon, &layer.descriptor).await?;
-        let outcome = try_segment(&daemon, &sources, &layer, &facts, &partial).await;
-        match outcome {
-            Ok(converted) => {
-                daemon.counts.layers_converted.add(1);
-                discard(&partial);
-                return Ok(Arc::new(converted));
-            }
+        match attempt().await {
+            Ok(done) => return Ok(Arc::new(done)),
             Err(Ended::Lied(failure)) => {
-                // What is kept may be what is wrong.
-                discard(&partial);
-                if tries >= TRIES || !sources.may_refetch(&layer.descriptor) {
+                if tries >= TRIES || !sources.may_refetch(descriptor) {
                     return Err(failure);
                 }
                 tries += 1;
             }
-            Err(Ended::Failed(failure)) => {
-                match failure.kind() {
-                    // All of it came, or nobody has it: there is nothing to go on with.
-                    Kind::LayerInvalid
-                    | Kind::LimitExceeded
-                    | Kind::ImageNotFound
-                    | Kind::ImageUnsupported => discard(&partial),
-                    _ => keep(&daemon, partial).await,
-                }
-                return Err(failure);
-            }
+            Err(Ended::Failed(failure)) => return Err(failure),
         }
     }
 }
@@ -129,7 +133,24 @@ impl From<Failure> for Ended {
     }
 }
 
+/// Goes on with what came before, and keeps what may be gone on with.
 async fn try_segment(
+    daemon: &Daemon,
+    sources: &Sources,
+    layer: &Layer,
+    facts: &Facts,
+) -> Result<Converted, Ended> {
+    let partial = open_partial(daemon, &layer.descriptor).await?;
+    let outcome = convert(daemon, sources, layer, facts, &partial).await;
+    match &outcome {
+        Err(Ended::Failed(failure)) if is_worth_keeping(failure) => keep(daemon, partial).await,
+        // It is not needed any more, or what is kept may be what is wrong.
+        _ => discard(&partial),
+    }
+    outcome
+}
+
+async fn convert(
     daemon: &Daemon,
     sources: &Sources,
     layer: &Layer,
@@ -137,12 +158,12 @@ async fn try_segment(
     partial: &Shared,
 ) -> Result<Converted, Ended> {
     let descriptor = layer.descriptor.clone();
-    let position = {
-        let (descriptor, partial) = (descriptor.clone(), Arc::clone(partial));
-        daemon.blocking("position", move || Ok(spool::position(&descriptor, &partial)?)).await?
+    let have = {
+        let partial = partial.lock().unwrap_or_else(PoisonError::into_inner);
+        partial.as_ref().map_or(0, Partial::have)
     };
     // The converter hashes the blob: once is enough.
-    let position = Position::unhashed(position.offset());
+    let position = Position::unhashed(have);
     let joined = spool::join(sources, &descriptor, position, partial).map_err(Failure::from)?;
     let (feed, mut reader) = joined;
     let source = layer.source();
@@ -270,22 +291,10 @@ pub(crate) async fn blob(
         }
         Turn::Ours(held) => held,
     };
-    let mut tries = 1;
-    loop {
-        match try_blob(&daemon, &sources, &descriptor, &facts).await {
-            Ok(leased) => {
-                daemon.checked.note(&daemon.store, &entry);
-                return Ok(Arc::new(leased));
-            }
-            Err(Ended::Lied(failure)) => {
-                if tries >= TRIES || !sources.may_refetch(&descriptor) {
-                    return Err(failure);
-                }
-                tries += 1;
-            }
-            Err(Ended::Failed(failure)) => return Err(failure),
-        }
-    }
+    let attempt = || try_blob(&daemon, &sources, &descriptor, &facts);
+    let leased = until_true(&sources, &descriptor, attempt).await?;
+    daemon.checked.note(&daemon.store, &entry);
+    Ok(leased)
 }
 
 async fn try_blob(

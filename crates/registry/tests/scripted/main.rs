@@ -9,6 +9,7 @@ mod blobs;
 mod login;
 mod manifests;
 mod mirrors;
+mod parts;
 mod site;
 mod tokens;
 mod uploads;
