@@ -139,7 +139,8 @@ fn r134_a_mirror_that_cannot_be_reached_is_tried_last_afterwards() {
         let conf = conf(&two.primary, &[&host], "");
         two.begin(&conf);
         two.site = std::mem::replace(&mut two.site, bare_site())
-            .env("ORLOP_LIMITS_MIRROR_CONNECT_TIME", "200ms");
+            .env("ORLOP_LIMITS_MIRROR_CONNECT_TIME", "200ms")
+            .env("ORLOP_LIMITS_MIRROR_HEADER_TIME", "200ms");
         let outcome = two.ok(variant);
         assert!(outcome.stderr.contains(&format!("{host}/t/two failed")), "{}", outcome.report());
         let knocks = || std::iter::from_fn(|| silent.accept().ok()).count();

@@ -98,8 +98,11 @@ fn r113_header_fields_that_never_end_are_no_answer() {
 fn r115_silence_is_no_answer_and_an_interrupt_ends_it_at_once() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = silent.local_addr().unwrap().to_string();
-    let site =
-        bare_site().env("ORLOP_LIMITS_BACKOFF", "10ms").env("ORLOP_LIMITS_CONNECT_TIME", "150ms");
+    let site = bare_site()
+        .env("ORLOP_LIMITS_BACKOFF", "10ms")
+        .env("ORLOP_LIMITS_CONNECT_TIME", "150ms")
+        // A host on loopback is asked by plain HTTP then, which connects.
+        .env("ORLOP_LIMITS_HEADER_TIME", "50ms");
     let uri = format!("docker://{host}/t/two:1");
     let outcome = site.orlop(["pull", "a.sif", &uri]).fails(255);
     assert!(fatal(&outcome).contains("no answer from"), "{}", outcome.report());
