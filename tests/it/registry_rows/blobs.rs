@@ -204,6 +204,39 @@ fn r83_other_validators_between_parts_do_not_matter() {
     stage.ranges("other ETag", &layer(1), &["", "bytes=500000-"]);
 }
 
+/// A stage whose blobs are fetched in parts: the upper layer has five.
+fn in_parts() -> Stage {
+    stage().env("ORLOP_LIMITS_RANGE_FROM", "1MiB").env("ORLOP_LIMITS_RANGE_CHUNK", "512KiB")
+}
+
+#[test]
+fn r84_a_whole_body_where_the_first_part_was_asked_for_is_the_download() {
+    let mut stage = in_parts();
+    stage.begin(layer(1), [Answer::IgnoreRange]);
+    stage.ok("200");
+    stage.counts("200", &layer(1), 1);
+    assert!(
+        stage.registry.ranges(&layer(1))[0].starts_with("bytes=0-"),
+        "{}",
+        stage.registry.log()
+    );
+}
+
+#[test]
+fn r85_wrong_bytes_in_a_part_discard_all_and_one_stream_follows() {
+    let mut stage = in_parts();
+    let wrong = || Answer::FlipBit(1_000_000);
+    stage.begin(layer(1), (0..5).map(|_| wrong()).chain([Answer::Whole]));
+    stage.ok("once");
+    let ranges = stage.registry.ranges(&layer(1));
+    assert_eq!(ranges.iter().filter(|range| range.is_empty()).count(), 1, "{ranges:?}");
+    assert_eq!((ranges.len(), ranges[5].as_str()), (6, ""), "{ranges:?}");
+
+    stage.begin(layer(1), [wrong()]);
+    stage.fails("always", "wrong bytes from the registry");
+    nothing_left(&stage, "always");
+}
+
 #[test]
 fn r86_an_encoding_that_was_not_asked_for_is_refused() {
     let mut stage = stage();
