@@ -124,12 +124,17 @@ pub(crate) fn config(
         Checks::All => {
             let mut store = roots.clone();
             store.add_parsable_certificates(host.authorities.iter().cloned());
-            let usual =
-                WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider))
-                    .build();
-            let usual = usual.map_err(|cause| wrong(Path::new("TLS"), &cause.to_string()))?;
-            let given = host.authorities.clone();
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Checked { usual, given }))
+            if store.is_empty() {
+                // No server is believed, and plain http goes all the same.
+                builder.with_root_certificates(store)
+            } else {
+                let (store, provider) = (Arc::new(store), Arc::clone(&provider));
+                let usual = WebPkiServerVerifier::builder_with_provider(store, provider).build();
+                let usual = usual.map_err(|cause| wrong(Path::new("TLS"), &cause.to_string()))?;
+                let given = host.authorities.clone();
+                let checked = Arc::new(Checked { usual, given });
+                builder.dangerous().with_custom_certificate_verifier(checked)
+            }
         }
         Checks::None => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
@@ -344,6 +349,12 @@ mod tests {
     fn roots_of_a_file_that_is_missing_are_an_error_that_names_it() {
         let from = Roots { file: Some("/nowhere/ca.pem".into()), directories: Vec::new() };
         assert!(roots(&from).unwrap_err().to_string().starts_with("/nowhere/ca.pem: "));
+    }
+
+    #[test]
+    fn a_machine_without_any_authority_still_speaks_plain_http() {
+        let none = HostCertificates::default();
+        config(&RootCertStore::empty(), &none, Checks::All, false).unwrap();
     }
 
     #[test]
