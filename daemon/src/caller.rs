@@ -88,8 +88,8 @@ impl Caller {
     }
 
     /// Proxies and certificates.
-    pub(crate) fn surroundings(&self) -> Surroundings {
-        Surroundings::of(&self.environment, &self.paths)
+    pub(crate) fn surroundings(&self, settings: &Settings) -> Surroundings {
+        Surroundings::of(&self.environment, &settings.network, &self.paths)
     }
 
     /// Orlop's own settings as they are now for this caller. Blocks.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use orlop_config::env;
+use orlop_config::settings::Network;
 use orlop_config::{Certificates, Environment, Paths, Proxies, certs};
 use orlop_oci::Host;
 
@@ -41,9 +42,9 @@ pub(crate) struct Roots {
 }
 
 impl Surroundings {
-    /// Takes from a caller's environment and places what matters.
+    /// Takes from a caller's environment, settings and places what matters.
     #[must_use]
-    pub fn of(environment: &Environment, paths: &Paths) -> Self {
+    pub fn of(environment: &Environment, network: &Network, paths: &Paths) -> Self {
         let file = environment.get(env::SSL_CERT_FILE);
         let directories = environment.get(env::SSL_CERT_DIR).map(std::env::split_paths);
         let roots = Roots {
@@ -55,7 +56,7 @@ impl Surroundings {
                 .collect(),
         };
         let matter = Matter {
-            proxies: Proxies::of(environment),
+            proxies: Proxies::of(environment).or(network),
             roots,
             host_certificates: paths.certificate_directories(),
         };

@@ -117,8 +117,12 @@ pub(crate) async fn login(
     let settled = caller.clone();
     let settings = daemon.blocking("settings", move || settled.settings()).await?;
     let limits = Limits::from(&settings.limits);
-    let session =
-        Session::with_limits(&daemon.pool, caller.surroundings(), limits, Arc::new(asking));
+    let session = Session::with_limits(
+        &daemon.pool,
+        caller.surroundings(&settings),
+        limits,
+        Arc::new(asking),
+    );
     let target = orlop_registry::Target {
         host,
         path: wanted.place.place.split_once('/').map(|(_, path)| path.to_owned()),

@@ -150,8 +150,12 @@ pub(crate) async fn ask(
         Rights { credentials: Arc::clone(&credentials), given: Arc::clone(&given), identity };
     let asking = Asking { credentials, tasks: daemon.tasks.clone(), given, notices: sender };
     let limits = Limits::from(&settings.limits);
-    let session =
-        Session::with_limits(&daemon.pool, caller.surroundings(), limits, Arc::new(asking));
+    let session = Session::with_limits(
+        &daemon.pool,
+        caller.surroundings(&settings),
+        limits,
+        Arc::new(asking),
+    );
     let elsewhere = if settings.foreign_layers { Elsewhere::Allowed } else { Elsewhere::default() };
     let sources = session.sources(list).with_elsewhere(elsewhere);
     Ok(Asked { sources, session, is_insecure, is_blocked, rights, notices })

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use orlop_credentials::precedence::Known;
 use orlop_oci::{Digest, Host};
 use orlop_proto::v1::{self, Kind, pull_done, pull_event};
-use orlop_registry::{Notice, Session, WebStream};
+use orlop_registry::{Limits, Notice, Session, WebStream};
 use orlop_sif::{ImageKind, Sif, recognise};
 use orlop_squashfs::Window;
 use orlop_store::{BlobDraft, Entry, Leased, Tag};
@@ -65,9 +65,12 @@ pub(crate) async fn pull(
     events: &Events,
 ) -> Result<Pulled, Failure> {
     let (sender, mut notices) = mpsc::unbounded_channel();
-    let limits = caller.limits(daemon).await?;
+    let asking = caller.clone();
+    let settings = daemon.blocking("settings", move || asking.settings()).await?;
+    let limits = Limits::from(&settings.limits);
     let nobody = Arc::new(Nobody(sender));
-    let session = Session::with_limits(&daemon.pool, caller.surroundings(), limits, nobody);
+    let surroundings = caller.surroundings(&settings);
+    let session = Session::with_limits(&daemon.pool, surroundings, limits, nobody);
     let work = fetch(daemon, caller, &session, &wanted, events);
     tokio::pin!(work);
     loop {

@@ -29,6 +29,12 @@ impl Exceptions {
         Self(entries.filter_map(|entry| parse_entry(&entry.to_ascii_lowercase())).collect())
     }
 
+    /// Those of both.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     pub(super) fn cover(&self, host: &Host<&str>, port: Option<u16>) -> bool {
         self.0.iter().any(|entry| entry.covers(host, port))
     }

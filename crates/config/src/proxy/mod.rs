@@ -2,8 +2,8 @@
 //!
 //! Rules: `registry.md` §5, which are those of Go's programs. The decision is made for each host
 //! anew: registry, token service and the host of a redirect. Names are not resolved. Values can
-//! hold passwords: `Debug` shows which are set and no more. Not here: talking to a proxy
-//! (`orlop-registry`).
+//! hold passwords: `Debug` shows which are set and no more. Settings count where the environment
+//! names none. Not here: talking to a proxy (`orlop-registry`).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,6 +12,7 @@ use url::{Host, Url};
 
 use crate::env::{self, Environment, Variable};
 use crate::error::Error;
+use crate::settings::Network;
 
 mod exceptions;
 #[cfg(test)]
@@ -19,7 +20,7 @@ mod tests;
 
 use exceptions::Exceptions;
 
-/// What an environment says about proxies. Equal values decide alike.
+/// What an environment, or else the settings, say about proxies. Equal values decide alike.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Proxies {
     http: Option<Named>,
@@ -54,6 +55,19 @@ impl Proxies {
         }
     }
 
+    /// Returns these, or where the environment names no proxy at all, the settings' proxy. The hosts
+    /// of `NO_PROXY` are contacted directly in both cases.
+    #[must_use]
+    pub fn or(self, settings: &Network) -> Self {
+        let Some(value) = &settings.proxy else { return self };
+        if self.http.is_some() || self.https.is_some() || self.all.is_some() {
+            return self;
+        }
+        let all = Some(Named { name: "network.proxy", value: value.clone() });
+        let exceptions = self.exceptions.and(Exceptions::parse(&settings.no_proxy));
+        Self { all, exceptions, ..self }
+    }
+
     /// Returns the proxy for a URL, `None` for a direct connection.
     ///
     /// # Errors
@@ -75,7 +89,12 @@ impl Proxies {
             let problem = "not used in a CGI program, where a request can set it".to_owned();
             return Err(Error::Variable { name: named.name.into(), problem });
         }
-        parse(named).map(Some)
+        let parsed = parse(&named.value);
+        let problem = || Error::Variable {
+            name: named.name.into(),
+            problem: format!("not a proxy: it has to be {EXPECTED}"),
+        };
+        parsed.map(Some).ok_or_else(problem)
     }
 }
 
@@ -99,22 +118,17 @@ fn is_local(host: &Host<&str>) -> bool {
     }
 }
 
+/// What a value has to be.
+pub(crate) const EXPECTED: &str = "http://, https:// or socks5:// and a host, or host:port";
+
 /// A URL, or `host:port` for an `http` proxy.
-fn parse(named: &Named) -> Result<Url, Error> {
+pub(crate) fn parse(value: &str) -> Option<Url> {
     let is_proxy = |url: &Url| {
         matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") && url.has_host()
     };
-    let written = Url::parse(&named.value).ok().filter(is_proxy);
-    let has_scheme = named.value.contains("://");
-    let completed = || {
-        Url::parse(&format!("http://{}", named.value))
-            .ok()
-            .filter(|url| !has_scheme && is_proxy(url))
-    };
-    written.or_else(completed).ok_or_else(|| Error::Variable {
-        name: named.name.into(),
-        problem: "not a proxy: it has to be http://, https:// or socks5:// and a host, or \
-                  host:port"
-            .to_owned(),
-    })
+    let written = Url::parse(value).ok().filter(is_proxy);
+    let has_scheme = value.contains("://");
+    let completed =
+        || Url::parse(&format!("http://{value}")).ok().filter(|url| !has_scheme && is_proxy(url));
+    written.or_else(completed)
 }

@@ -93,6 +93,31 @@ fn exceptions_match_as_the_table_says() {
 }
 
 #[test]
+fn a_setting_counts_where_the_environment_names_no_proxy() {
+    let settings = Network {
+        proxy: Some("set.example:3128".to_owned()),
+        no_proxy: ".inside.example".to_owned(),
+    };
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
+    let rows: [Row<'_>; 8] = [
+        (&[], "https://a.example/", Some("http://set.example:3128")),
+        (&[], "http://a.example/", Some("http://set.example:3128")),
+        (&[], "https://a.inside.example/", None),
+        (&[], "https://127.0.0.1/", None),
+        (&[("NO_PROXY", "a.example")], "https://a.example/", None),
+        (&[("NO_PROXY", "a.example")], "https://a.inside.example/", None),
+        (&[("HTTPS_PROXY", "http://env:1")], "https://a.inside.example/", Some("http://env:1")),
+        (&[("HTTPS_PROXY", "http://env:1")], "http://a.example/", None),
+    ];
+    for (pairs, url, expected) in rows {
+        let proxies = proxies(pairs).or(&settings);
+        let found = proxies.for_url(&Url::parse(url).unwrap()).unwrap();
+        let found = found.map(|url| url.as_str().trim_end_matches('/').to_owned());
+        assert_eq!(found.as_deref(), expected, "{pairs:?} {url}");
+    }
+}
+
+#[test]
 fn debug_shows_no_password() {
     let text = format!("{:?}", proxies(&[("HTTPS_PROXY", "http://u:canary@p:1")]));
     assert!(text.contains("HTTPS_PROXY") && !text.contains("canary"), "{text}");

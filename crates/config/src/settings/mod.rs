@@ -11,6 +11,9 @@
 //! [registry]
 //! oras-mirrors = true    # mirrors of registries.conf serve oras:// too
 //! foreign-layers = true  # from the places that images name
+//! [network]
+//! proxy = "http://proxy.example:3128"   # where the environment names none
+//! no-proxy = "example.com,10.0.0.0/8"
 //! [limits]
 //! stall-time = "2min"    # see [`Limits`]
 //! ```
@@ -32,11 +35,13 @@ use crate::reading;
 
 mod amounts;
 mod limits;
+mod network;
 #[cfg(test)]
 mod tests;
 
 pub use amounts::{parse_bytes, parse_duration};
 pub use limits::{KEYS as LIMIT_KEYS, Limits};
+pub use network::Network;
 
 /// How the blocks of new images are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -75,6 +80,8 @@ pub struct Settings {
     pub oras_mirrors: bool,
     /// Whether layers that a registry need not have may come from the places that images name.
     pub foreign_layers: bool,
+    /// How hosts are reached where the environment says nothing of it.
+    pub network: Network,
     /// Bounds on what is read and waited for.
     pub limits: Limits,
 }
@@ -88,6 +95,7 @@ impl Default for Settings {
             idle_exit: defaults::IDLE_EXIT,
             oras_mirrors: false,
             foreign_layers: false,
+            network: Network::default(),
             limits: Limits::default(),
         }
     }
@@ -159,6 +167,9 @@ impl Settings {
         if let Some(key) = name.strip_prefix("limits.") {
             return self.limits.set(key, value).unwrap_or_else(|| Err(unknown(name)));
         }
+        if let Some(key) = name.strip_prefix("network.") {
+            return self.network.set(key, value).unwrap_or_else(|| Err(unknown(name)));
+        }
         let wrong = |expected: &str| format!("{name} has to be {expected}");
         match name {
             "image.compression" => {
@@ -213,6 +224,8 @@ const KEYS: &[&str] = &[
     "daemon.idle-exit",
     "registry.oras-mirrors",
     "registry.foreign-layers",
+    "network.proxy",
+    "network.no-proxy",
 ];
 
 fn integer(value: &DeValue<'_>) -> Option<u64> {

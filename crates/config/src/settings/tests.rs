@@ -15,7 +15,8 @@ fn refusal(text: &str) -> String {
 fn all_settings_are_read() {
     let text = "[image]\ncompression = 'gzip'\nlevel = 9\n[cache]\nmax = '1.5GiB'\n\
                 [daemon]\nidle-exit = '2min'\n[registry]\noras-mirrors = true\n\
-                foreign-layers = true\n";
+                foreign-layers = true\n[network]\nproxy = 'http://p.example:3128'\n\
+                no-proxy = 'a.example'\n";
     let expected = Settings {
         compression: Compression::Gzip,
         level: Some(9),
@@ -23,6 +24,10 @@ fn all_settings_are_read() {
         idle_exit: Duration::from_secs(120),
         oras_mirrors: true,
         foreign_layers: true,
+        network: Network {
+            proxy: Some("http://p.example:3128".to_owned()),
+            no_proxy: "a.example".to_owned(),
+        },
         limits: Limits::default(),
     };
     assert_eq!(parse(text).unwrap(), expected);
@@ -63,6 +68,20 @@ fn a_value_of_the_wrong_kind_is_an_error_with_its_line() {
         assert_eq!(refusal(text), format!("orlop.toml:{line}: {problem}"));
     }
     assert!(refusal("[image\n").starts_with("orlop.toml:1: "));
+}
+
+#[test]
+fn a_proxy_that_is_none_is_refused_without_its_value() {
+    for value in ["'ftp://u:canary@p:1'", "'http://'", "3", "'a b canary'"] {
+        let said = refusal(&format!("[network]\nproxy = {value}\n"));
+        assert!(said.starts_with("orlop.toml:2: network.proxy has to be http://"), "{said}");
+        assert!(!said.contains("canary"), "{said}");
+    }
+    assert!(refusal("[network]\nno-proxy = ['a']\n").contains("2: network.no-proxy has to be"));
+    assert!(refusal("[network]\nproxi = 'a'\n").ends_with("the nearest is \"network.proxy\""));
+    assert_eq!(parse("[network]\nproxy = ''\n").unwrap(), Settings::default());
+    let shown = format!("{:?}", parse("[network]\nproxy = 'http://u:canary@p:1'\n").unwrap());
+    assert!(!shown.contains("canary"), "{shown}");
 }
 
 #[test]

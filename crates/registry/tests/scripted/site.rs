@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures::future::{BoxFuture, FutureExt as _};
+use orlop_config::settings::Network;
 use orlop_config::{Environment, Face, Paths};
 use orlop_credentials::Credential;
 use orlop_credentials::precedence::Known;
@@ -100,7 +101,11 @@ impl Site {
         let paths = Paths::of(&environment, Face::Orlop, 1000)
             .with_system(self.home.path().join("nothing"));
         let caller: Arc<dyn Caller> = Arc::<Ears>::clone(&self.ears);
-        Session::new(&self.pool, Surroundings::of(&environment, &paths), caller)
+        Session::new(
+            &self.pool,
+            Surroundings::of(&environment, &Network::default(), &paths),
+            caller,
+        )
     }
 
     pub(crate) fn sources(&self, registry: &Registry, reference: &str) -> Sources {
