@@ -94,7 +94,8 @@ fn credential(username: String, secret: Vec<u8>) -> Credential {
 fn auth_file(path: &Path, context: &mut Context) -> Result<AuthFile, Failure> {
     let shown = path.display().to_string();
     let mut warnings = Vec::new();
-    let file = loading::auth_file(path, loading::Kind::Named, &mut warnings)?;
+    let limits = context.credential_limits()?;
+    let file = loading::auth_file(path, loading::Kind::Named, limits, &mut warnings)?;
     for warning in warnings {
         context.output.warning(&warning);
     }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use orlop_config::env::{self, Environment};
 use orlop_config::paths::CachePlace;
-use orlop_config::{Face, Paths};
+use orlop_config::{Face, Paths, Settings};
+use orlop_credentials::Limits;
 use orlop_credentials::programs::Surroundings;
 use orlop_proto::v1;
 use tonic::Status;
@@ -90,14 +91,24 @@ impl Context {
 
     /// The environment of credential helpers that this process starts; they end with the signal
     /// that ends the watch's command.
-    pub(crate) fn around_helpers(&self, watch: &Watch) -> Surroundings {
+    pub(crate) fn around_helpers(&self, limits: Limits, watch: &Watch) -> Surroundings {
         let variables = self.environment.iter();
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let around = Surroundings::of(variables);
+        let around = Surroundings::of(variables).within(limits);
         match watch.readable() {
             Some(signal) => around.stopped_by(signal),
             None => around,
         }
+    }
+
+    /// The limits on credential files and helpers that this process keeps itself.
+    ///
+    /// # Errors
+    /// SETTINGS_INVALID.
+    pub(crate) fn credential_limits(&self) -> Result<Limits, Failure> {
+        let settings = Settings::load(&self.paths)
+            .map_err(|error| Failure::caused(v1::Kind::SettingsInvalid, &error))?;
+        Ok(Limits::from(&settings.limits))
     }
 
     /// The list file that `--config` names, made absolute for the daemon; empty for the default.

@@ -15,11 +15,12 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use orlop_config::env::{Environment, WITHIN_HELPER};
-use orlop_config::{Face, Paths, limits};
+use orlop_config::{Face, Paths, Settings, limits};
+use orlop_credentials::docker_json::AuthFile;
 use orlop_credentials::precedence::Sources;
 use orlop_credentials::programs::{self, NOT_FOUND, Surroundings};
 use orlop_credentials::update::{self, Target};
-use orlop_credentials::{Credential, Error, Secret, keys, loading, login};
+use orlop_credentials::{Credential, Error, Limits, Secret, keys, loading, login};
 use zeroize::Zeroizing;
 
 use crate::failure::system_words;
@@ -36,17 +37,17 @@ pub(crate) fn is_called(program: Option<&OsString>) -> bool {
 /// Does one request: `words` is what follows the program's name. Returns the exit status.
 pub(crate) fn main(words: &[OsString], environment: &Environment) -> u8 {
     let mut output = Output::new(DEFAULT_LEVEL, true);
-    let helper = Helper::new(environment);
     let verb = match words {
         [verb] => verb.to_str().unwrap_or_default(),
         _ => "",
     };
     let mut warnings = Vec::new();
+    let helper = || Helper::new(environment);
     let answer = match verb {
-        "get" => helper.get(&mut warnings),
-        "store" => helper.store(),
-        "erase" => helper.erase(),
-        "list" => helper.list(&mut warnings),
+        "get" => helper().and_then(|helper| helper.get(&mut warnings)),
+        "store" => helper().and_then(|helper| helper.store()),
+        "erase" => helper().and_then(|helper| helper.erase()),
+        "list" => helper().and_then(|helper| helper.list(&mut warnings)),
         "version" | "--version" | "-v" => {
             Ok(format!("{NAME} (orlop) {}", env!("CARGO_PKG_VERSION")))
         }
@@ -77,6 +78,7 @@ type Answer = Result<String, String>;
 struct Helper {
     environment: Environment,
     paths: Paths,
+    limits: Limits,
     around: Surroundings,
     /// A helper that Orlop asks is asking Orlop: only what is in files counts.
     is_within: bool,
@@ -103,21 +105,24 @@ struct Login<'a> {
 }
 
 impl Helper {
-    fn new(environment: &Environment) -> Self {
+    fn new(environment: &Environment) -> Result<Self, String> {
         let variables = environment.iter();
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self {
+        let paths = Paths::of(environment, Face::Orlop, rustix::process::geteuid().as_raw());
+        let settings = Settings::load(&paths).map_err(|error| error.to_string())?;
+        let limits = Limits::from(&settings.limits);
+        Ok(Self {
             environment: environment.clone(),
-            paths: Paths::of(environment, Face::Orlop, rustix::process::geteuid().as_raw()),
-            around: Surroundings::of(variables),
+            paths,
+            limits,
+            around: Surroundings::of(variables).within(limits),
             is_within: environment.get(WITHIN_HELPER).is_some(),
-        }
+        })
     }
 
     fn get(&self, warnings: &mut Vec<String>) -> Answer {
         let key = key()?;
-        let files =
-            loading::default_files(&self.environment, &self.paths, warnings).map_err(words)?;
+        let files = self.files(warnings)?;
         let credential = match keys::asked_place(&key) {
             None => files.iter().find_map(|file| file.exact(&key)),
             Some(place) => {
@@ -181,14 +186,13 @@ impl Helper {
         login::forget(&target, place, &self.around).map_err(words)?;
         for list in self.paths.list_files() {
             // A list holds no secret: one that cannot be changed does not keep a login.
-            drop(update::remove_rows(&Target::default_file(&list), place));
+            drop(update::remove_rows(&Target::default_file(&list).within(self.limits), place));
         }
         Ok(String::new())
     }
 
     fn list(&self, warnings: &mut Vec<String>) -> Answer {
-        let files =
-            loading::default_files(&self.environment, &self.paths, warnings).map_err(words)?;
+        let files = self.files(warnings)?;
         let mut all = BTreeMap::new();
         for file in &files {
             for (key, username) in file.users() {
@@ -207,8 +211,14 @@ impl Helper {
         serde_json::to_string(&all).map_err(|error| error.to_string())
     }
 
+    fn files(&self, warnings: &mut Vec<String>) -> Result<Vec<AuthFile>, String> {
+        let files = loading::default_files(&self.environment, &self.paths, self.limits, warnings);
+        files.map_err(words)
+    }
+
     fn target(&self) -> Result<Target, String> {
-        Target::of(&self.paths).ok_or_else(|| match self.paths.home() {
+        let target = Target::of(&self.paths).map(|target| target.within(self.limits));
+        target.ok_or_else(|| match self.paths.home() {
             Err(error) => error.to_string(),
             Ok(_) => "there is no default credential file".to_owned(),
         })

@@ -14,7 +14,7 @@ use orlop_credentials::docker_json::AuthFile;
 use orlop_credentials::loading;
 use orlop_credentials::precedence::{Known, Sources};
 use orlop_credentials::programs::Surroundings as HelperSurroundings;
-use orlop_credentials::{Credential, Secret};
+use orlop_credentials::{Credential, Limits as CredentialLimits, Secret};
 use orlop_oci::Host;
 use orlop_proto::v1::{self, Kind};
 use orlop_registry::{Limits, Notice, Surroundings};
@@ -82,9 +82,18 @@ impl Caller {
     }
 
     /// Environment for credential helpers.
-    pub(crate) fn around_helpers(&self) -> HelperSurroundings {
+    pub(crate) fn around_helpers(&self, limits: CredentialLimits) -> HelperSurroundings {
         let variables = self.environment.iter();
-        HelperSurroundings::of(variables.map(|(name, value)| (name.to_owned(), value.to_owned())))
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        HelperSurroundings::of(variables).within(limits)
+    }
+
+    /// This caller's limits on credential files and helpers. Blocks.
+    ///
+    /// # Errors
+    /// SETTINGS_INVALID.
+    pub(crate) fn credential_limits(&self) -> Result<CredentialLimits, Failure> {
+        Ok(CredentialLimits::from(&self.settings()?.limits))
     }
 
     /// Proxies and certificates.
@@ -116,21 +125,23 @@ impl Caller {
     /// CREDENTIAL_FILE_INVALID: a file that is there cannot be used.
     pub(crate) fn default_files(
         &self,
+        limits: CredentialLimits,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<AuthFile>, Failure> {
-        Ok(loading::default_files(&self.environment, &self.paths, warnings)?)
+        Ok(loading::default_files(&self.environment, &self.paths, limits, warnings)?)
     }
 
     /// All credentials that a request for a reference at `host` may use. Blocks.
     ///
     /// # Errors
-    /// As [`Caller::default_files`]; the same of a named auth file.
+    /// As [`Caller::default_files`]; the same of a named auth file; SETTINGS_INVALID.
     pub(crate) fn credentials(
         &self,
         host: &Host,
         access: v1::Access,
         warnings: &mut Vec<String>,
     ) -> Result<Sources, Failure> {
+        let limits = self.credential_limits()?;
         let explicit = match access.auth_file {
             Some(file) if file.missing => Some(AuthFile::empty(&file.path)),
             Some(file) => {
@@ -141,7 +152,7 @@ impl Caller {
         };
         // A named file stands alone, unless it says itself that Orlop holds logins.
         let needs_files = explicit.as_ref().is_none_or(AuthFile::names_own);
-        let files = if needs_files { self.default_files(warnings)? } else { Vec::new() };
+        let files = if needs_files { self.default_files(limits, warnings)? } else { Vec::new() };
         Ok(Sources {
             named: host.as_str().to_owned(),
             flags: access.flags.map(credential),
@@ -149,7 +160,7 @@ impl Caller {
             explicit,
             files,
             helpers: Vec::new(),
-            around: self.around_helpers(),
+            around: self.around_helpers(limits),
         })
     }
 }

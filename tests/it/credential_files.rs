@@ -195,6 +195,22 @@ fn s08_a_file_of_4_mib_is_read_and_one_byte_more_is_not() {
     text.push('\n');
     site.write_home(CONFIG, text.as_bytes());
     refused(&registry, &site, &["credential-file-bytes"]);
+    // One that is set, for a file that the daemon reads and for one that the command does.
+    site.write_home(CONFIG, login.as_bytes());
+    site.write_work("named.json", login.as_bytes());
+    pull(&site, &registry, &["--authfile", "named.json"]).success();
+    for (bytes, fits) in [(login.len(), true), (login.len() - 1, false)] {
+        for words in [&["pull", "--force"][..], &["pull", "--force", "--authfile", "named.json"]] {
+            let image = registry.docker("a:1");
+            let run = site.run(words.iter().copied().chain(["a.sif", image.as_str()]));
+            let outcome =
+                run.env("ORLOP_LIMITS_CREDENTIAL_FILE_BYTES", bytes.to_string()).outcome();
+            match fits {
+                true => outcome.success(),
+                false => outcome.fails(255).says("(credential-file-bytes)"),
+            };
+        }
+    }
     let outcome = pull(&site, &registry, &["--authfile", "/dev/zero"]).fails(255);
     assert!(outcome.stderr.contains("/dev/zero is a device"), "{}", outcome.report());
 }

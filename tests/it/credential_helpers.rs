@@ -149,6 +149,42 @@ fn s33_a_child_that_keeps_the_output_holds_nobody_up_and_is_ended() {
     assert!(began.elapsed() < Duration::from_secs(20));
 }
 
+/// Says whether a process has ended; nobody's child any more, it may be a zombie for a moment.
+fn has_ended(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    stat.map_or(true, |stat| stat.contains(") Z "))
+}
+
+#[test]
+fn s33_a_helper_that_does_not_answer_is_killed_after_its_time_and_nothing_is_pulled() {
+    let (registry, site) = world(basic());
+    let site = site.env("ORLOP_LIMITS_HELPER_TIME", "300ms");
+    let answers = "gave no answer within 300ms";
+    for (hangs, words) in [
+        ("sleep 1000", answers),
+        ("trap '' TERM INT HUP; sleep 1000; sleep 1000", answers),
+        ("exec >&-; sleep 1000", "does not end"),
+    ] {
+        let text = format!("echo $$ > $HOME/asked; {hangs}");
+        script(&site, "docker-credential-test", &text);
+        both_ways(&site, &registry.host(), "test", |_| {
+            let began = Instant::now();
+            let outcome = pull(&site, &registry).fails(255).says("docker-credential-test");
+            let took = began.elapsed();
+            assert!(outcome.stderr.contains(words), "{hangs}: {}", outcome.report());
+            assert!(took >= Duration::from_millis(300), "{hangs}: {took:?}");
+            assert!(took < Duration::from_secs(10), "{hangs}: {took:?}");
+            let asked = site.read_home("asked").unwrap();
+            orlop_kit::until_true("the helper has ended", || has_ended(&asked));
+            assert!(!site.work().join("a.sif").exists(), "{hangs}");
+        });
+    }
+    // A login that this process keeps itself.
+    site.write_work("named.json", br#"{"credsStore":"test"}"#);
+    let words = "credential helper docker-credential-test does not end";
+    log_in(&site, &registry, &["--authfile", "named.json"]).fails(255).says(words);
+}
+
 #[test]
 fn s33_an_interrupt_ends_the_command_at_once_though_the_helper_hangs() {
     let (registry, site) = world(basic());

@@ -14,6 +14,7 @@ pub mod docker_json;
 mod error;
 mod json_text;
 pub mod keys;
+mod limits;
 pub mod listing;
 pub mod loading;
 mod lock;
@@ -27,4 +28,5 @@ pub mod telling;
 pub mod update;
 
 pub use error::Error;
+pub use limits::Limits;
 pub use secret::{Credential, Secret};

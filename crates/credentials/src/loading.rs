@@ -10,12 +10,12 @@
 use std::path::Path;
 
 use orlop_config::env::{self, Environment};
-use orlop_config::{Paths, limits};
+use orlop_config::{Paths, limits::LIST_FILE_BYTES};
 use rustix::event::{Timespec, poll};
 
 use crate::docker_json::AuthFile;
 use crate::remote_yaml::RemoteYaml;
-use crate::{Error, reading};
+use crate::{Error, Limits, reading};
 
 /// Nanoseconds after which a file that did not parse is looked at once more.
 const MOMENT: i64 = 20_000_000;
@@ -39,10 +39,11 @@ pub enum Kind {
 pub fn auth_file(
     path: &Path,
     kind: Kind,
+    limits: Limits,
     warnings: &mut Vec<String>,
 ) -> Result<Option<AuthFile>, Error> {
     let name = path.display().to_string();
-    let Some(content) = reading::read(path, limits::CREDENTIAL_FILE_BYTES)? else {
+    let Some(content) = reading::read(path, limits.file_bytes)? else {
         return Ok(None);
     };
     if !content.is_ours() {
@@ -56,7 +57,7 @@ pub fn auth_file(
     if content.is_exposed() {
         warnings.push(format!("{name} is open to other users; `chmod 600 {name}` closes it"));
     }
-    let file = settled(path, &name, kind, &content.bytes)?;
+    let file = settled(path, &name, kind, limits, &content.bytes)?;
     warnings.extend_from_slice(file.warnings());
     Ok(Some(file))
 }
@@ -69,6 +70,7 @@ pub fn auth_file(
 pub fn default_files(
     environment: &Environment,
     paths: &Paths,
+    limits: Limits,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<AuthFile>, Error> {
     let mut files = Vec::new();
@@ -77,7 +79,7 @@ pub fn default_files(
     }
     for file in paths.credential_files().read {
         let kind = if file.is_legacy { Kind::Legacy } else { Kind::Default };
-        files.extend(auth_file(&file.path, kind, warnings)?);
+        files.extend(auth_file(&file.path, kind, limits, warnings)?);
     }
     Ok(files)
 }
@@ -86,9 +88,9 @@ pub fn default_files(
 ///
 /// # Errors
 /// As [`auth_file`].
-pub fn auth_file_as(path: &Path, name: &str) -> Result<Option<AuthFile>, Error> {
-    match reading::read(path, limits::CREDENTIAL_FILE_BYTES)? {
-        Some(content) => settled(path, name, Kind::Named, &content.bytes).map(Some),
+pub fn auth_file_as(path: &Path, name: &str, limits: Limits) -> Result<Option<AuthFile>, Error> {
+    match reading::read(path, limits.file_bytes)? {
+        Some(content) => settled(path, name, Kind::Named, limits, &content.bytes).map(Some),
         None => Ok(None),
     }
 }
@@ -98,14 +100,20 @@ pub fn auth_file_as(path: &Path, name: &str) -> Result<Option<AuthFile>, Error> 
 /// # Errors
 /// As [`reading::read`] and [`RemoteYaml::parse`].
 pub fn list_file(path: &Path, name: &str) -> Result<Option<RemoteYaml>, Error> {
-    match reading::read(path, limits::LIST_FILE_BYTES)? {
+    match reading::read(path, LIST_FILE_BYTES)? {
         Some(content) => RemoteYaml::parse(&content.bytes, name).map(Some),
         None => Ok(None),
     }
 }
 
 /// Parses what was read, and what is read a second time when that was no document.
-fn settled(path: &Path, name: &str, kind: Kind, bytes: &[u8]) -> Result<AuthFile, Error> {
+fn settled(
+    path: &Path,
+    name: &str,
+    kind: Kind,
+    limits: Limits,
+    bytes: &[u8],
+) -> Result<AuthFile, Error> {
     let parse = |bytes: &[u8]| match kind {
         Kind::Legacy => AuthFile::parse_legacy(bytes, name),
         Kind::Named | Kind::Default => AuthFile::parse(bytes, name),
@@ -117,7 +125,7 @@ fn settled(path: &Path, name: &str, kind: Kind, bytes: &[u8]) -> Result<AuthFile
     // Whoever writes it now is done in a moment.
     let moment = Timespec { tv_sec: 0, tv_nsec: MOMENT };
     let _ = poll(&mut [], Some(&moment));
-    match reading::read(path, limits::CREDENTIAL_FILE_BYTES)? {
+    match reading::read(path, limits.file_bytes)? {
         Some(again) if *again.bytes != *bytes => parse(&again.bytes),
         _ => Err(first),
     }
@@ -142,7 +150,11 @@ mod tests {
         for (mode, warns) in [(0o600, 0), (0o400, 0), (0o644, 1), (0o660, 1)] {
             write(&path, "{}", mode);
             let mut warnings = Vec::new();
-            assert!(auth_file(&path, Kind::Default, &mut warnings).unwrap().is_some());
+            assert!(
+                auth_file(&path, Kind::Default, Limits::default(), &mut warnings)
+                    .unwrap()
+                    .is_some()
+            );
             assert_eq!(warnings.len(), warns, "{mode:o}: {warnings:?}");
             assert!(warnings.iter().all(|text| text.contains("chmod 600")), "{warnings:?}");
         }
@@ -158,8 +170,10 @@ mod tests {
         write(&path, "{}", 0o600);
         std::os::unix::fs::chown(&path, Some(4711), None).unwrap();
         let mut warnings = Vec::new();
-        assert!(auth_file(&path, Kind::Default, &mut warnings).unwrap().is_none());
-        assert!(auth_file(&path, Kind::Named, &mut warnings).unwrap().is_some());
+        assert!(
+            auth_file(&path, Kind::Default, Limits::default(), &mut warnings).unwrap().is_none()
+        );
+        assert!(auth_file(&path, Kind::Named, Limits::default(), &mut warnings).unwrap().is_some());
         let name = path.display();
         assert_eq!(
             warnings,
@@ -174,7 +188,11 @@ mod tests {
     fn s01_s02_a_missing_file_is_silent() {
         let mut warnings = Vec::new();
         for kind in [Kind::Named, Kind::Default, Kind::Legacy] {
-            assert!(auth_file(Path::new("/nonexistent/x"), kind, &mut warnings).unwrap().is_none());
+            assert!(
+                auth_file(Path::new("/nonexistent/x"), kind, Limits::default(), &mut warnings)
+                    .unwrap()
+                    .is_none()
+            );
         }
         assert!(warnings.is_empty());
     }
@@ -185,12 +203,16 @@ mod tests {
         let path = directory.path().join("config.json");
         let mut text = r#"{"x":""#.to_owned() + &"y".repeat((4 << 20) - 8) + "\"}";
         write(&path, &text, 0o600);
-        assert!(auth_file(&path, Kind::Named, &mut Vec::new()).unwrap().is_some());
+        assert!(
+            auth_file(&path, Kind::Named, Limits::default(), &mut Vec::new()).unwrap().is_some()
+        );
         text.push('\n');
         write(&path, &text, 0o600);
-        let error = auth_file(&path, Kind::Named, &mut Vec::new()).unwrap_err();
+        let error = auth_file(&path, Kind::Named, Limits::default(), &mut Vec::new()).unwrap_err();
         assert!(error.to_string().ends_with("(credential-file-bytes)"), "{error}");
-        let error = auth_file(Path::new("/dev/zero"), Kind::Named, &mut Vec::new()).unwrap_err();
+        let error =
+            auth_file(Path::new("/dev/zero"), Kind::Named, Limits::default(), &mut Vec::new())
+                .unwrap_err();
         assert_eq!(error.to_string(), "/dev/zero is a device, not a regular file");
     }
 
@@ -205,7 +227,8 @@ mod tests {
             "{\"a\":\"hunter2",
         ] {
             write(&path, text, 0o600);
-            let error = auth_file(&path, Kind::Named, &mut Vec::new()).unwrap_err();
+            let error =
+                auth_file(&path, Kind::Named, Limits::default(), &mut Vec::new()).unwrap_err();
             assert!(matches!(error, Error::Invalid { .. }), "{error}");
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
@@ -217,9 +240,9 @@ mod tests {
         let path = directory.path().join("config.json");
         write(&path, r#"{"auths":{"h":{}}}"#, 0o600);
         let cut = br#"{"auths":{"h"#;
-        assert!(settled(&path, "f", Kind::Default, cut).is_ok());
+        assert!(settled(&path, "f", Kind::Default, Limits::default(), cut).is_ok());
         write(&path, r#"{"auths":{"#, 0o600);
-        let error = settled(&path, "f", Kind::Default, cut).unwrap_err();
+        let error = settled(&path, "f", Kind::Default, Limits::default(), cut).unwrap_err();
         assert!(error.to_string().starts_with("f:1:11: "), "the newer fault: {error}");
     }
 
@@ -229,7 +252,9 @@ mod tests {
         let path = directory.path().join("config.json");
         write(&path, "\u{feff}{}", 0o600);
         let mut warnings = Vec::new();
-        assert!(auth_file(&path, Kind::Default, &mut warnings).unwrap().is_some());
+        assert!(
+            auth_file(&path, Kind::Default, Limits::default(), &mut warnings).unwrap().is_some()
+        );
         assert!(warnings.concat().ends_with("begins with a byte order mark"), "{warnings:?}");
     }
 
@@ -238,7 +263,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(".dockercfg");
         write(&path, r#"{"h.example":{"auth":"dTpw"}}"#, 0o600);
-        let file = auth_file(&path, Kind::Legacy, &mut Vec::new()).unwrap().unwrap();
+        let file =
+            auth_file(&path, Kind::Legacy, Limits::default(), &mut Vec::new()).unwrap().unwrap();
         assert_eq!(file.keys(), ["h.example"]);
     }
 }

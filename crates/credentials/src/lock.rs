@@ -11,7 +11,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use orlop_config::limits;
 use rustix::event::{Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -75,14 +74,6 @@ impl Lock {
             return Err(Error::NotOurs { file: path.display().to_string(), owner });
         }
         Ok(Self { path, held: Some(file), was_there })
-    }
-
-    /// Takes the lock with the limit of credential files.
-    ///
-    /// # Errors
-    /// As [`Lock::take`].
-    pub(crate) fn of(target: &Path) -> Result<Self, Error> {
-        Self::take(target, limits::LOCK_TIME)
     }
 
     /// True when nobody else can hold it now.
@@ -153,10 +144,12 @@ mod tests {
 
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(10);
+
     #[test]
     fn a_lock_leaves_nothing_beside_the_file() {
         let home = tempfile::tempdir().unwrap();
-        let lock = Lock::of(&home.path().join("f")).unwrap();
+        let lock = Lock::take(&home.path().join("f"), LONG).unwrap();
         assert!(lock.is_held() && !lock.was_there);
         assert!(home.path().join("f.lock").exists());
         drop(lock);
@@ -166,7 +159,7 @@ mod tests {
     #[test]
     fn s18_a_lock_held_for_too_long_names_its_file_and_holder() {
         let home = tempfile::tempdir().unwrap();
-        let held = Lock::of(&home.path().join("f")).unwrap();
+        let held = Lock::take(&home.path().join("f"), LONG).unwrap();
         let error = Lock::take(&home.path().join("f"), Duration::from_millis(20)).unwrap_err();
         let lock = home.path().join("f.lock");
         let said = format!("{} is locked by process {}", lock.display(), std::process::id());
@@ -182,7 +175,7 @@ mod tests {
             let lock = home.path().join("f.lock");
             fs::write(&lock, b"").unwrap();
             fs::set_permissions(&lock, fs::Permissions::from_mode(mode)).unwrap();
-            let taken = Lock::of(&home.path().join("f")).unwrap();
+            let taken = Lock::take(&home.path().join("f"), LONG).unwrap();
             assert!(taken.was_there);
         }
     }
@@ -196,7 +189,7 @@ mod tests {
         let lock = home.path().join("f.lock");
         fs::write(&lock, b"").unwrap();
         std::os::unix::fs::chown(&lock, Some(4711), None).unwrap();
-        let error = Lock::of(&home.path().join("f")).unwrap_err();
+        let error = Lock::take(&home.path().join("f"), LONG).unwrap_err();
         assert!(matches!(error, Error::NotOurs { owner: 4711, .. }), "{error}");
         assert!(lock.exists());
     }

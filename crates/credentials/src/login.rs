@@ -128,7 +128,7 @@ pub fn forget_all(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Gone>, Error> {
     let mut gone = Vec::new();
-    let file = loading::auth_file_as(&target.path, &target.name)?;
+    let file = loading::auth_file_as(&target.path, &target.name, target.limits)?;
     let mut kept = Vec::new();
     let held = file.as_ref().map(|file| held(file, around, warnings)).unwrap_or_default();
     for (helper, key) in held {
@@ -193,7 +193,7 @@ fn program(helper: &str) -> String {
 }
 
 fn helper_of(target: &Target, place: &str) -> Result<Option<String>, Error> {
-    let file = loading::auth_file_as(&target.path, &target.name)?;
+    let file = loading::auth_file_as(&target.path, &target.name, target.limits)?;
     Ok(file.and_then(|file| file.helper_for(keys::host_of(place))))
 }
 

@@ -226,6 +226,16 @@ pub enum Error {
         /// Of which blob.
         digest: Digest,
     },
+    /// A whole blob where the rest was asked for, with more before it than is dropped.
+    #[error("{endpoint} sent all of {digest} where the rest from byte {have} was asked for")]
+    Whole {
+        /// Who sent it.
+        endpoint: Endpoint,
+        /// Which blob.
+        digest: Digest,
+        /// Bytes that were there already.
+        have: u64,
+    },
     /// A file at a URL has another length than was announced, or became another file.
     #[error("{endpoint} sent a file of {actual} bytes where {expected} were announced")]
     Length {
@@ -332,7 +342,10 @@ impl Error {
     pub const fn is_lie(&self) -> bool {
         matches!(
             self,
-            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } | Self::WrongRange { .. }
+            Self::DigestMismatch { .. }
+                | Self::SizeMismatch { .. }
+                | Self::WrongRange { .. }
+                | Self::Whole { .. }
         )
     }
 }

@@ -61,6 +61,8 @@ pub(crate) enum Trouble {
     Split(Error),
     /// No try is left at the source.
     Spent(Error),
+    /// What there is already is not gone on with: the caller has to begin again, of nobody's fault.
+    Afresh(Error),
     /// Bytes that were given out are wrong: the caller has to begin again.
     Lied(Error),
 }
@@ -272,6 +274,7 @@ impl BlobStream {
                 Ok(())
             }
             Trouble::Spent(error) => self.leave(error),
+            Trouble::Afresh(error) => Err(error),
             Trouble::Lied(error) => {
                 if !self.sources.lied(self.index, &self.descriptor.digest) {
                     self.sources.tell_failed(self.index, &error);

@@ -133,6 +133,10 @@ impl BlobStream {
                         actual,
                     }));
                 }
+                if offset > 0 && offset >= self.sources.session().limits().skip_bytes {
+                    let digest = self.descriptor.digest.clone();
+                    return Err(Trouble::Afresh(Error::Whole { endpoint, digest, have: offset }));
+                }
                 (offset, size.saturating_sub(offset))
             }
             206 => {

@@ -25,7 +25,7 @@ impl From<orlop_registry::Error> for Failure {
             | E::SizeMismatch { .. }
             | E::Length { .. }
             | E::WrongRange { .. } => Kind::SourceLied,
-            E::Broken { .. } => Kind::TransferBroken,
+            E::Broken { .. } | E::Whole { .. } => Kind::TransferBroken,
             E::Limit { .. } => Kind::LimitExceeded,
             E::Upload { .. } | E::MissingBlobs { .. } => Kind::UploadRefused,
             E::Content { .. } | E::Docker { .. } => Kind::FileFailed,

@@ -79,7 +79,9 @@ impl Place {
 
 /// The default file that a login is written to.
 pub(crate) fn default_target(caller: &Caller) -> Result<Target, Failure> {
-    Target::of(caller.paths()).ok_or_else(|| match caller.paths().home() {
+    let limits = caller.credential_limits()?;
+    let target = Target::of(caller.paths()).map(|target| target.within(limits));
+    target.ok_or_else(|| match caller.paths().home() {
         Err(error) => error.into(),
         Ok(_) => Failure::of(Kind::CredentialFileInvalid, "there is no default credential file"),
     })
@@ -102,7 +104,7 @@ pub(crate) async fn login(
         daemon
             .blocking("login", move || {
                 let target = default_target(&caller)?;
-                check(&target, &place.place, &caller.around_helpers())?;
+                check(&target, &place.place, &caller.around_helpers(target.limits))?;
                 place.list_file(&caller).map(drop)
             })
             .await?;
@@ -176,14 +178,14 @@ fn store(
     insecure: bool,
 ) -> Result<(Vec<String>, Vec<String>), Failure> {
     let target = default_target(caller)?;
-    let kept = keep(&target, &place.place, credential, &caller.around_helpers())?;
+    let kept = keep(&target, &place.place, credential, &caller.around_helpers(target.limits))?;
     let mut warnings = before(caller, &target, &place.place);
     let first = match kept {
         Kept::File => target.name,
         Kept::Own(own) => own,
         Kept::Helper(helper) => format!("{helper}, as {} says", target.name),
     };
-    let list = Target::default_file(&place.list_file(caller)?);
+    let list = Target::default_file(&place.list_file(caller)?).within(target.limits);
     let mut stored = vec![first];
     // The login is there: a list that cannot be kept is no failure of it (row S38).
     match update::store_row(&list, &Row { uri: place.uri(), insecure }) {
@@ -196,7 +198,7 @@ fn store(
 /// Names the sources with another login of the place that are asked before the file it is kept in.
 fn before(caller: &Caller, target: &Target, place: &str) -> Vec<String> {
     // What cannot be read is told when it is used.
-    let files = caller.default_files(&mut Vec::new()).unwrap_or_default();
+    let files = caller.default_files(target.limits, &mut Vec::new()).unwrap_or_default();
     let earlier = files.iter().take_while(|file| file.name() != target.name);
     let has_it =
         earlier.filter(|file| file.users().iter().any(|(key, _)| keys::is_login_of(key, place)));
@@ -218,7 +220,7 @@ pub(crate) fn list(
     list_file: Option<PathBuf>,
 ) -> Result<(Vec<Row>, Vec<String>), Failure> {
     let mut warnings = Vec::new();
-    let files = caller.default_files(&mut warnings)?;
+    let files = caller.default_files(caller.credential_limits()?, &mut warnings)?;
     let path = match list_file {
         Some(path) => path,
         None => caller.paths().list_file()?,

@@ -41,7 +41,7 @@ pub(crate) struct Left {
 /// CREDENTIAL_FILE_INVALID, HELPER_FAILED: the file is as it was.
 pub(crate) fn logout(caller: &Caller, which: &Leaving) -> Result<Left, Failure> {
     let target = default_target(caller)?;
-    let around = caller.around_helpers();
+    let around = caller.around_helpers(target.limits);
     let mut left = Left::default();
     let gone = match &which.place {
         Some(place) => {
@@ -55,7 +55,7 @@ pub(crate) fn logout(caller: &Caller, which: &Leaving) -> Result<Left, Failure> 
     let lists =
         which.list_file.clone().map_or_else(|| caller.paths().list_files(), |list| vec![list]);
     for list in lists {
-        let target = Target::default_file(&list);
+        let target = Target::default_file(&list).within(target.limits);
         let rows = match &which.place {
             Some(place) => update::remove_rows(&target, place),
             None => update::remove_all_rows(&target),
@@ -78,7 +78,8 @@ fn elsewhere(caller: &Caller, target: &Target, place: Option<&str>) -> Vec<Strin
     for file in files.read.iter().filter(|file| !is_written(&file.path)) {
         let kind = if file.is_legacy { loading::Kind::Legacy } else { loading::Kind::Default };
         // One that cannot be read has no login that counts.
-        let Ok(Some(read)) = loading::auth_file(&file.path, kind, &mut Vec::new()) else {
+        let Ok(Some(read)) = loading::auth_file(&file.path, kind, target.limits, &mut Vec::new())
+        else {
             continue;
         };
         for (key, _) in read.users() {

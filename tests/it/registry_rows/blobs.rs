@@ -131,6 +131,23 @@ fn r78_a_whole_body_where_the_rest_was_asked_for_is_used_from_there() {
 }
 
 #[test]
+fn r78_more_than_is_dropped_of_a_whole_body_is_fetched_afresh() {
+    for (skips, ranges) in
+        [("500001", &["", "bytes=500000-"][..]), ("500000", &["", "bytes=500000-", ""])]
+    {
+        let mut stage = stage().env("ORLOP_LIMITS_SKIP_BYTES", skips);
+        stage.begin(layer(1), [Answer::CutAfter(N), Answer::IgnoreRange, Answer::Whole]);
+        stage.ok(skips);
+        stage.ranges(skips, &layer(1), ranges);
+    }
+    // A server that always breaks off there and knows no ranges is not asked for ever.
+    let mut stage = stage().env("ORLOP_LIMITS_SKIP_BYTES", "1");
+    stage.begin(layer(1), [Answer::CutAfter(N), Answer::IgnoreRange].into_iter().cycle().take(100));
+    stage.fails("always", "the transfer broke off");
+    nothing_left(&stage, "always");
+}
+
+#[test]
 fn r79_another_part_than_asked_for_is_not_used() {
     let mut stage = stage();
     let size = stored(&stage).len();

@@ -11,7 +11,7 @@ use orlop_credentials::loading::{self, Kind as FileKind};
 use orlop_credentials::precedence::Sources;
 use orlop_credentials::programs::Surroundings;
 use orlop_credentials::telling::Origin;
-use orlop_credentials::{Credential, Secret};
+use orlop_credentials::{Credential, Limits, Secret};
 use orlop_oci::uri::UriError;
 use orlop_oci::{ImageUri, Reference, Transport};
 use orlop_proto::v1::Kind;
@@ -95,7 +95,8 @@ fn explain(options: &Options, context: &mut Context) -> Result<Explanation, Refu
     let mirrors_off = transport == Transport::Oras && !settings.oras_mirrors;
     let found = found.into_iter().filter(|source| !(mirrors_off && source.is_mirror));
     let mut warnings = Vec::new();
-    let logins = logins(options, context, &reference, &loaded, &mut warnings);
+    let limits = Limits::from(&settings.limits);
+    let logins = logins(options, context, &reference, &loaded, limits, &mut warnings);
     let sources = logins.map(|logins| {
         let tell = |source: Source| {
             let (host, path) = (source.reference.host().as_str(), source.reference.path());
@@ -153,11 +154,12 @@ fn logins(
     context: &Context,
     reference: &Reference,
     loaded: &Loaded,
+    limits: Limits,
     warnings: &mut Vec<String>,
 ) -> Result<Sources, Refusal> {
     let explicit = match options.path("authfile") {
         Some(path) => {
-            let file = loading::auth_file(path, FileKind::Named, warnings);
+            let file = loading::auth_file(path, FileKind::Named, limits, warnings);
             let shown = path.display().to_string();
             Some(file.map_err(Refusal::credentials)?.unwrap_or_else(|| {
                 warnings.push(format!("The credential file {shown} does not exist"));
@@ -169,7 +171,7 @@ fn logins(
     // A named file stands alone, unless it says itself that Orlop holds logins.
     let files = match &explicit {
         Some(file) if !file.names_own() => Vec::new(),
-        _ => loading::default_files(&context.environment, &context.paths, warnings)
+        _ => loading::default_files(&context.environment, &context.paths, limits, warnings)
             .map_err(Refusal::credentials)?,
     };
     // Only whether they are there is told.

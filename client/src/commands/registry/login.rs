@@ -68,11 +68,16 @@ fn log_in(options: &Options, place: &Place, context: &mut Context) -> Result<(),
             .hint("name it with --username")
     })?;
     let password = password(options, context)?;
-    let authfile =
-        options.path("authfile").map(|path| Target::named(path).with_own(&context.paths));
+    let authfile = match options.path("authfile") {
+        Some(path) => {
+            let limits = context.credential_limits()?;
+            Some(Target::named(path).with_own(&context.paths).within(limits))
+        }
+        None => None,
+    };
     if let Some(target) = &authfile {
         // Before the registry is asked: what cannot be stored need not be proven.
-        login::check(target, &place.host, &context.around_helpers(&Watch::start()))?;
+        login::check(target, &place.host, &context.around_helpers(target.limits, &Watch::start()))?;
     }
     let request = LoginRequest {
         context: Some(context.sent()),
@@ -110,7 +115,7 @@ fn log_in(options: &Options, place: &Place, context: &mut Context) -> Result<(),
         };
         // A signal ends the helper first, and then this process where the watch ends.
         let watch = Watch::start();
-        let around = context.around_helpers(&watch);
+        let around = context.around_helpers(target.limits, &watch);
         let stored = match login::keep(&target, &place.host, &credential, &around)? {
             Kept::File => format!("Token stored in {}", target.name),
             Kept::Own(own) => format!("Token stored in {own}, as {} says", target.name),

@@ -94,7 +94,10 @@ fn logout(
     context: &mut Context,
 ) -> Result<LogoutReply, Failure> {
     let mut reply = match options.path("authfile") {
-        Some(path) => from_file(&Target::named(path).with_own(&context.paths), place, context)?,
+        Some(path) => {
+            let target = Target::named(path).with_own(&context.paths);
+            from_file(&target.within(context.credential_limits()?), place, context)?
+        }
         None => from_default_files(options, place, context)?,
     };
     for warning in std::mem::take(&mut reply.warnings) {
@@ -110,7 +113,7 @@ fn from_file(
 ) -> Result<LogoutReply, Failure> {
     // A signal ends the helper first, and then this process where the watch ends.
     let watch = Watch::start();
-    let around = context.around_helpers(&watch);
+    let around = context.around_helpers(target.limits, &watch);
     let mut warnings = Vec::new();
     let gone = match place {
         Some(place) => login::forget(target, &place.host, &around)?,

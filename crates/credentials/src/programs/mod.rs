@@ -25,7 +25,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::{Credential, Error, Secret};
+use crate::{Credential, Error, Limits, Secret};
 
 /// Most characters of a helper's own words that are shown.
 const SHOWN: usize = 1024;
@@ -43,7 +43,7 @@ pub fn is_own(helper: &str) -> bool {
 }
 
 /// The environment a helper runs in: the caller's, not this process's.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Surroundings {
     /// Variables as the caller has them, secrets of Orlop's own left out.
     variables: Vec<(OsString, OsString)>,
@@ -51,6 +51,14 @@ pub struct Surroundings {
     is_within: bool,
     /// When this becomes readable a helper that runs is ended.
     stop: Option<Arc<OwnedFd>>,
+    /// Time for one call.
+    limit: Duration,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self::of([])
+    }
 }
 
 impl std::fmt::Debug for Surroundings {
@@ -72,7 +80,14 @@ impl Surroundings {
         let kept = variables.into_iter().filter(|(name, _)| !is_secret(name));
         let variables: Vec<_> = kept.collect();
         let is_within = variables.iter().any(|(name, _)| name == env::WITHIN_HELPER.name());
-        Self { variables, is_within, stop: None }
+        let limit = Limits::default().helper_time;
+        Self { variables, is_within, stop: None, limit }
+    }
+
+    /// The same, with a caller's limits.
+    #[must_use]
+    pub fn within(self, limits: Limits) -> Self {
+        Self { limit: limits.helper_time, ..self }
     }
 
     /// The same, with a descriptor that becomes readable when helpers are to be ended: for a
@@ -134,7 +149,7 @@ pub fn is_name(text: &str) -> bool {
 /// [`Error::Helper`]: not to be started, no answer in time, an answer that makes no sense or is
 /// for another server.
 pub fn get(helper: &str, key: &str, around: &Surroundings) -> Result<Option<Credential>, Error> {
-    let said = ask(helper, "get", key.as_bytes(), around, limits::HELPER_TIME)?;
+    let said = ask(helper, "get", key.as_bytes(), around)?;
     if !said.good {
         said.log(helper, &[]);
         return if said.is_not_found() { Ok(None) } else { Err(said.failure(helper)) };
@@ -175,7 +190,7 @@ pub fn store(
     })?;
     let request = serde_json::json!({ "ServerURL": key, "Username": username, "Secret": secret });
     let request = Zeroizing::new(request.to_string());
-    let said = ask(helper, "store", request.as_bytes(), around, limits::HELPER_TIME)?;
+    let said = ask(helper, "store", request.as_bytes(), around)?;
     said.log(helper, secret.as_bytes());
     if said.good { Ok(()) } else { Err(said.failure(helper)) }
 }
@@ -185,7 +200,7 @@ pub fn store(
 /// # Errors
 /// [`Error::Helper`]; one that never had it is no error.
 pub fn erase(helper: &str, key: &str, around: &Surroundings) -> Result<(), Error> {
-    let said = ask(helper, "erase", key.as_bytes(), around, limits::HELPER_TIME)?;
+    let said = ask(helper, "erase", key.as_bytes(), around)?;
     said.log(helper, &[]);
     if said.good || said.is_not_found() { Ok(()) } else { Err(said.failure(helper)) }
 }
@@ -196,7 +211,7 @@ pub fn erase(helper: &str, key: &str, around: &Surroundings) -> Result<(), Error
 /// As [`get`].
 pub fn list(helper: &str, around: &Surroundings) -> Result<BTreeMap<String, String>, Error> {
     // The word that docker's own client sends where nothing is asked about.
-    let said = ask(helper, "list", b"unused", around, limits::HELPER_TIME)?;
+    let said = ask(helper, "list", b"unused", around)?;
     said.log(helper, &[]);
     if !said.good {
         return if said.is_not_found() { Ok(BTreeMap::new()) } else { Err(said.failure(helper)) };
@@ -249,13 +264,7 @@ impl Said {
     }
 }
 
-fn ask(
-    helper: &str,
-    verb: &str,
-    request: &[u8],
-    around: &Surroundings,
-    limit: Duration,
-) -> Result<Said, Error> {
+fn ask(helper: &str, verb: &str, request: &[u8], around: &Surroundings) -> Result<Said, Error> {
     let missing = |what: String| missing(helper, what);
     let path = around.program(helper)?;
     let mut child = Command::new(path)
@@ -271,7 +280,7 @@ fn ask(
         .spawn()
         .map_err(|cause| missing(format!("cannot be started: {cause}")))?;
     let stop = around.stop.as_ref().map(AsFd::as_fd);
-    let outcome = converse(&mut child, limit, stop);
+    let outcome = converse(&mut child, around.limit, stop);
     // Whatever it started ends with it.
     if let Ok(pid) = i32::try_from(child.id())
         && let Some(group) = Pid::from_raw(pid)
@@ -313,7 +322,7 @@ fn converse(
         let left = end.map_or(limit, |end| end.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return Err(match stdout {
-                Some(_) => format!("gave no answer within {} s", limit.as_secs()),
+                Some(_) => format!("gave no answer within {limit:?}"),
                 None => "does not end".to_owned(),
             });
         }

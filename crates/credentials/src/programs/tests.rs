@@ -81,23 +81,27 @@ fn a_missing_helper_is_named() {
     assert!(matches!(error, Error::Helper { missing: true, .. }), "{error}");
 }
 
+fn within(around: Surroundings, helper_time: Duration) -> Surroundings {
+    around.within(Limits { helper_time, ..Limits::default() })
+}
+
 #[test]
 fn one_that_hangs_is_killed_with_what_it_started() {
     let (_directory, around) = helper("sleep 1000 & exec sleep 1000");
-    let limit = Duration::from_millis(200);
-    let asked = settled(|| ask("t", "get", b"h", &around, limit));
+    let around = within(around, Duration::from_millis(200));
+    let asked = settled(|| ask("t", "get", b"h", &around));
     let error = asked.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "credential helper docker-credential-t gave no answer within 0 s"
+        "credential helper docker-credential-t gave no answer within 200ms"
     );
 }
 
 #[test]
 fn s33_one_that_closes_its_output_and_hangs_is_killed_too() {
     let (_directory, around) = helper("exec >&-; exec sleep 1000");
-    let limit = Duration::from_millis(200);
-    let error = settled(|| ask("t", "get", b"h", &around, limit)).unwrap_err();
+    let around = within(around, Duration::from_millis(200));
+    let error = settled(|| ask("t", "get", b"h", &around)).unwrap_err();
     assert_eq!(error.to_string(), "credential helper docker-credential-t does not end");
 }
 
@@ -105,8 +109,8 @@ fn s33_one_that_closes_its_output_and_hangs_is_killed_too() {
 fn s34_one_that_reads_nothing_and_talks_on_stderr_works() {
     let (_directory, around) = helper("head -c 1000000 /dev/zero >&2");
     let request = vec![b'x'; 1 << 20];
-    let limit = Duration::from_secs(10);
-    assert!(settled(|| ask("t", "store", &request, &around, limit)).unwrap().good);
+    let around = within(around, Duration::from_secs(10));
+    assert!(settled(|| ask("t", "store", &request, &around)).unwrap().good);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use orlop_config::{Paths, limits};
+use orlop_config::Paths;
 use orlop_publish::{Draft, Mode};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::docker_json::AuthFile;
 use crate::lock::Lock;
 use crate::remote_yaml::{self, RemoteYaml};
-use crate::{Credential, Error, loading, reading};
+use crate::{Credential, Error, Limits, loading, reading};
 
 /// How often an edit is made again when it is lost where locks do not work.
 const UNLOCKED_TRIES: u32 = 5;
@@ -34,6 +34,8 @@ pub struct Target {
     pub is_default: bool,
     /// Orlop's own file, for logins that this file says `docker-credential-orlop` holds.
     pub own: Option<PathBuf>,
+    /// What holds for reading and locking it.
+    pub limits: Limits,
 }
 
 impl Target {
@@ -41,7 +43,8 @@ impl Target {
     #[must_use]
     pub fn named(path: &Path) -> Self {
         let name = path.display().to_string();
-        Self { path: path.to_owned(), name, is_default: false, own: None }
+        let limits = Limits::default();
+        Self { path: path.to_owned(), name, is_default: false, own: None, limits }
     }
 
     /// One of the default files.
@@ -65,6 +68,12 @@ impl Target {
         Self { own: paths.credential_files().own, ..self }
     }
 
+    /// The same file, with a caller's limits.
+    #[must_use]
+    pub fn within(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
     /// Orlop's own file as a target.
     ///
     /// # Errors
@@ -76,7 +85,7 @@ impl Target {
                 self.name
             ),
         })?;
-        Ok(Self::default_file(own))
+        Ok(Self::default_file(own).within(self.limits))
     }
 }
 
@@ -86,7 +95,7 @@ impl Target {
 /// Everything that [`store_login`] would stumble over later and that can be known now.
 pub fn check(target: &Target) -> Result<(), Error> {
     let path = resolve(&target.path)?;
-    loading::auth_file_as(&path, &target.name)?;
+    loading::auth_file_as(&path, &target.name, target.limits)?;
     check_owner(&path, &target.name)?;
     let directory = parent(&path);
     let makes_directory = target.is_default && path == target.path;
@@ -153,7 +162,7 @@ fn remove(
     gone: impl Fn(&mut AuthFile) -> Vec<String>,
 ) -> Result<Vec<String>, Error> {
     let path = resolve(&target.path)?;
-    let Some(mut before) = loading::auth_file_as(&path, &target.name)? else {
+    let Some(mut before) = loading::auth_file_as(&path, &target.name, target.limits)? else {
         return Ok(Vec::new());
     };
     if gone(&mut before).is_empty() {
@@ -211,7 +220,7 @@ fn edit<T>(
     change: impl Fn(&mut AuthFile) -> Result<Option<T>, Error>,
 ) -> Result<Option<T>, Error> {
     locked(target, |path| {
-        let file = loading::auth_file_as(path, &target.name)?;
+        let file = loading::auth_file_as(path, &target.name, target.limits)?;
         let mut file = file.unwrap_or_else(|| AuthFile::empty(&target.name));
         Ok(change(&mut file)?.map(|done| (file.text().to_owned(), done)))
     })
@@ -242,7 +251,7 @@ fn locked<T>(
     if target.is_default && path == target.path {
         make_directory(parent(&path))?;
     }
-    let lock = Lock::of(&path)?;
+    let lock = Lock::take(&path, target.limits.lock_time)?;
     check_owner(&path, &target.name)?;
     if lock.was_there {
         let removed = orlop_publish::sweep(parent(&path));
@@ -254,7 +263,7 @@ fn locked<T>(
     for _ in 0..tries {
         let Some((text, done)) = edited(&path)? else { break };
         let text = Zeroizing::new(text);
-        if outcome.is_some() && is_content(&path, text.as_bytes())? {
+        if outcome.is_some() && is_content(&path, text.as_bytes(), target.limits)? {
             break;
         }
         publish(&path, &target.name, text.as_bytes())?;
@@ -264,8 +273,8 @@ fn locked<T>(
     Ok(outcome)
 }
 
-fn is_content(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
-    let there = reading::read(path, limits::CREDENTIAL_FILE_BYTES)?;
+fn is_content(path: &Path, bytes: &[u8], limits: Limits) -> Result<bool, Error> {
+    let there = reading::read(path, limits.file_bytes)?;
     Ok(there.is_some_and(|there| *there.bytes == *bytes))
 }
 

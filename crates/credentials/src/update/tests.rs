@@ -9,7 +9,11 @@ fn password(secret: &str) -> Credential {
 }
 
 fn found(path: &Path, host: &str) -> Found {
-    loading::auth_file_as(path, "f").unwrap().unwrap().lookup(host, "", &mut Vec::new())
+    loading::auth_file_as(path, "f", Limits::default()).unwrap().unwrap().lookup(
+        host,
+        "",
+        &mut Vec::new(),
+    )
 }
 
 #[test]
@@ -168,7 +172,7 @@ fn s26_a_logout_of_the_hub_removes_all_its_spellings() {
             store_login(&Target::named(&path), key, &password("p")).unwrap();
         }
         assert!(!remove_login(&Target::named(&path), place).unwrap().is_empty());
-        let file = loading::auth_file_as(&path, "f").unwrap().unwrap();
+        let file = loading::auth_file_as(&path, "f", Limits::default()).unwrap().unwrap();
         assert_eq!(file.keys(), ["other.example"]);
         assert!(remove_login(&Target::named(&path), place).unwrap().is_empty());
     }
@@ -205,7 +209,7 @@ fn s20_threads_that_log_in_and_out_at_once_lose_nothing() {
             });
         }
     });
-    let mut keys = loading::auth_file_as(&path, "f").unwrap().unwrap().keys();
+    let mut keys = loading::auth_file_as(&path, "f", Limits::default()).unwrap().unwrap().keys();
     keys.sort();
     let mut wanted: Vec<_> = (0..100).map(|number| format!("new{number}")).collect();
     wanted.sort();
@@ -248,7 +252,10 @@ fn s20_200_processes_that_log_in_at_once_lose_nothing_though_some_are_killed() {
     let stored: Vec<_> = children.iter_mut().map(|child| child.wait().unwrap().success()).collect();
     let done = stored.iter().filter(|done| **done).count();
     assert!(done >= 180, "{done}");
-    let keys = loading::auth_file_as(&home.path().join("auth.json"), "f").unwrap().unwrap().keys();
+    let keys = loading::auth_file_as(&home.path().join("auth.json"), "f", Limits::default())
+        .unwrap()
+        .unwrap()
+        .keys();
     let list = loading::list_file(&home.path().join("remote.yaml"), "f").unwrap().unwrap().rows();
     for (number, done) in stored.iter().enumerate() {
         let host = format!("h{number}.example");

@@ -48,6 +48,7 @@ macro_rules! limits {
         }
     };
     (@type bytes) => { u64 };
+    (@type sent) => { u64 };
     (@type count) => { u64 };
     (@type time) => { Duration };
 }
@@ -141,7 +142,7 @@ limits! {
     /// Bytes of one extended attribute's value.
     "xattr-bytes" xattr_bytes: bytes = defaults::XATTR_BYTES, at least 1;
     /// Bytes of a credential file.
-    "credential-file-bytes" credential_file_bytes: bytes = defaults::CREDENTIAL_FILE_BYTES,
+    "credential-file-bytes" credential_file_bytes: sent = defaults::CREDENTIAL_FILE_BYTES,
         at least 2;
     /// Time for one call of a credential helper.
     "helper-time" helper_time: time = defaults::HELPER_TIME, at least MS;
@@ -170,6 +171,13 @@ impl Written<'_> {
         bytes
             .filter(|bytes| *bytes >= least)
             .ok_or_else(|| format!("bytes such as \"64MiB\", at least {least}"))
+    }
+
+    /// Bytes of what goes to the daemon in one message.
+    fn sent(&self, least: u64) -> Result<u64, String> {
+        let most = defaults::MESSAGE_BYTES as u64;
+        let bytes = self.bytes(least).ok().filter(|bytes| *bytes <= most);
+        bytes.ok_or_else(|| format!("bytes such as \"1MiB\", {least} to {most}"))
     }
 
     fn count(&self, least: u64) -> Result<u64, String> {
