@@ -204,9 +204,17 @@ impl Watch {
     }
 }
 
+/// True when no process of this number runs. One that has ended and that nobody has waited for, as
+/// containers without an init keep them, runs no more (proc(5), `/proc/pid/stat`).
 fn is_dead(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
+    let number = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let Some(number) = number else { return false };
+    if rustix::process::test_kill_process(number) == Err(rustix::io::Errno::SRCH) {
+        return true;
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next());
+    matches!(state, Some("Z" | "X"))
 }
 
 fn read(path: &Path) -> Option<Vec<u8>> {
@@ -224,6 +232,8 @@ fn encode(stored: &Stored, path: &Path) -> Result<Vec<u8>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Stdio;
+
     use super::*;
     use crate::store::Settings;
     use crate::store::tests::{key, on_host, store};
@@ -294,6 +304,26 @@ mod tests {
         let claim = ours(dead.claim(&entry(), now).unwrap());
         assert_eq!(theirs(store.claim(&entry(), now).unwrap()).look(now, STALE), Seen::Stale);
         drop(claim);
+    }
+
+    #[test]
+    fn a_dead_process_that_nobody_has_waited_for_holds_nothing() {
+        let (_directory, store) = store();
+        let mut child = std::process::Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let settings = Settings { pid: child.id(), ..store.settings().clone() };
+        let there = Store::open(store.root(), settings).unwrap();
+        let now = Instant::now();
+        let _claim = ours(there.claim(&entry(), now).unwrap());
+        let mut watch = theirs(store.claim(&entry(), now).unwrap());
+        assert_eq!(watch.look(now, STALE), Seen::Alive);
+        // Ended, and waited for only after the look: WNOWAIT leaves it as it is.
+        drop(child.stdin.take());
+        let pid = rustix::process::Pid::from_child(&child);
+        let options =
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).unwrap();
+        assert_eq!(watch.look(now, STALE), Seen::Stale);
+        child.wait().unwrap();
     }
 
     #[test]
