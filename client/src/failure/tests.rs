@@ -1,3 +1,5 @@
+//! Failures: from the daemon and back to words, hints and exit statuses.
+
 use super::*;
 
 fn sent(kind: Kind, message: &str) -> v1::Failure {

@@ -1,3 +1,5 @@
+//! Options: how words and variables are read as flags, and which are refused.
+
 use super::*;
 
 const FLAGS: &[Flag] = &[

@@ -1,3 +1,5 @@
+//! The environment as a value: spellings, order, what is sent, what is never shown.
+
 use super::*;
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {

@@ -1,3 +1,5 @@
+//! Places by environment: homes, caches, sockets, credential files.
+
 use super::*;
 
 fn paths(face: Face, pairs: &[(&str, &str)]) -> Paths {

@@ -1,3 +1,5 @@
+//! Proxies by variable and URL, and the exceptions from them.
+
 use super::*;
 
 fn proxies(pairs: &[(&str, &str)]) -> Proxies {

@@ -1,3 +1,5 @@
+//! Credential helpers that answer, fail, hang and talk too much; each is a shell script.
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;

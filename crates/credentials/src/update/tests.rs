@@ -1,3 +1,5 @@
+//! Edits of credential files: links, owners, modes, locks, and what stays as it was (S rows).
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 

@@ -1,3 +1,5 @@
+//! Blobs of the scripted registry: resumed, refused, and fetched from other hosts.
+
 use orlop_kit::{Answer, Auth, Image, Registry, layer};
 use orlop_oci::Descriptor;
 use orlop_registry::{Error, Limits, Position, Sources};

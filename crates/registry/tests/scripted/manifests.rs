@@ -1,3 +1,5 @@
+//! Manifests, configs and tokens of the scripted registry, with the requests that each costs.
+
 use std::time::Duration;
 
 use orlop_kit::{Answer, Auth, Identity, Image, Registry, any, config, head, manifest, ping};

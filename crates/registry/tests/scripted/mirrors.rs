@@ -1,3 +1,5 @@
+//! Mirrors of the scripted registry: which source is asked when, and as whom.
+
 use orlop_kit::{Answer, Auth, Image, Registry, any, blobs, head, layer};
 use orlop_registry::{Error, Notice};
 

@@ -1,3 +1,5 @@
+//! The environment inside a container: what passes, what is withheld, in which order.
+
 use super::*;
 use crate::caller::Caller;
 use crate::wanted::{EnvironmentRules, Home, Namespaces, NoMount, Writable};

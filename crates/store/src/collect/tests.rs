@@ -1,3 +1,5 @@
+//! Collections and cleanings: what goes first, what stays while it is used, leased or pinned.
+
 use std::os::unix::fs::MetadataExt as _;
 
 use orlop_oci::Digest;
