@@ -122,7 +122,8 @@ pub(crate) fn shown(uri: &str) -> String {
 
 /// Says what a kind of failure about credentials wants: the host for its hint.
 pub(crate) fn host_of(uri: &str) -> String {
-    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    let uri = shown(uri);
+    let rest = uri.split_once("://").map_or(uri.as_str(), |(_, rest)| rest);
     let first = rest.split('/').next().unwrap_or_default();
     let is_host = first.contains(['.', ':']) || first == "localhost";
     if is_host && rest.contains('/') { first.to_owned() } else { "docker.io".to_owned() }
@@ -141,5 +142,6 @@ mod tests {
         ] {
             assert_eq!(super::shown(uri), shown);
         }
+        assert_eq!(super::host_of("https://me:pw@h:1/a"), "h:1");
     }
 }
