@@ -318,6 +318,7 @@ fn converse(
     let ended = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let ended: Option<OwnedFd> = ended.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let (mut output, mut aside) = (Heard::default(), Heard::default());
+    let mut was_over = false;
     loop {
         let left = end.map_or(limit, |end| end.saturating_duration_since(Instant::now()));
         if left.is_zero() {
@@ -350,9 +351,11 @@ fn converse(
             hear(&mut stderr, &mut aside)?;
             aside.truncate(SHOWN);
         }
-        if is_over && !has_output {
+        // Seen twice: its last words may have come between the looks at output and end.
+        if is_over && !has_output && was_over {
             return Ok((output, aside));
         }
+        was_over = is_over;
     }
 }
 
