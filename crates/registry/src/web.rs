@@ -65,7 +65,7 @@ impl Session {
     /// # Errors
     /// [`Error::NoHost`] for a URL that names no host; what is wrong with certificate files.
     pub fn web_file(&self, url: &str, insecure: bool) -> Result<WebFile, Error> {
-        let no_host = || Error::NoHost { host: text::shown(url, 256) };
+        let no_host = || Error::NoHost { host: hidden(url) };
         let mut url = Url::parse(url).map_err(|_| Error::NoHost { host: hidden(url) })?;
         let authorization = authorization(&url);
         url.set_fragment(None);
@@ -87,10 +87,10 @@ impl Session {
     }
 }
 
-/// A text that holds a secret where it is a URL with one: not shown.
+/// A text that may be a URL, without what may be a secret in one: user, password and query.
 fn hidden(text: &str) -> String {
-    let rest = text.rsplit('@').next().unwrap_or(text);
-    text::shown(rest, 256)
+    let shown = text.split(['?', '#']).next().unwrap_or_default();
+    text::shown(shown.rsplit('@').next().unwrap_or_default(), 256)
 }
 
 fn authorization(url: &Url) -> Option<HeaderValue> {
@@ -323,5 +323,21 @@ impl fmt::Debug for WebFile {
 impl fmt::Debug for WebStream {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("WebStream").field("file", &self.file).field("at", &self.at).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_url_is_shown_without_its_secrets() {
+        for (text, shown) in [
+            ("https://me:canary@h:x/a?sig=canary", "h:x/a"),
+            ("https://h:x/a?sig=canary@b", "https://h:x/a"),
+            ("https://h:x/a#canary", "https://h:x/a"),
+        ] {
+            assert_eq!(hidden(text), shown);
+        }
     }
 }
