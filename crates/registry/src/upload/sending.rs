@@ -113,16 +113,19 @@ impl<'a> Sending<'a> {
                 self.begin_anew();
                 return Err(Error::Upload { endpoint, status: format!(" with {status}"), message });
             }
-            // The session is gone: a new one, as after a cut (R122).
+            // The session is gone: with all that was sent, where the answer to its end was lost; else
+            // a new one, as after a cut (R122).
             Error::Failed { endpoint, status: 404, message, .. } => {
+                if self.is_there(read).await {
+                    return Ok(true);
+                }
                 let cause = format!("the upload is not known any more{message}").into();
                 let gone = Error::Broken { endpoint, at: self.at, cause };
                 self.begin_anew();
                 attempts.again(self.repository.session(), gone).await?;
             }
             error @ (Error::Unreachable { .. } | Error::Failed { .. }) => {
-                let is_sent = read >= self.descriptor.size;
-                if is_sent && self.repository.has_blob(self.descriptor).await.unwrap_or(false) {
+                if self.is_there(read).await {
                     return Ok(true);
                 }
                 attempts.again(self.repository.session(), error).await?;
@@ -134,6 +137,12 @@ impl<'a> Sending<'a> {
             }
         }
         Ok(false)
+    }
+
+    /// Whether the registry has the blob, of which so many bytes were sent.
+    async fn is_there(&self, sent: u64) -> bool {
+        sent >= self.descriptor.size
+            && self.repository.has_blob(self.descriptor).await.unwrap_or(false)
     }
 
     /// One try: from where the place is to the end.
