@@ -104,9 +104,11 @@ pub(crate) async fn known(
     let (store, names) = (daemon.store.clone(), names(reference));
     let credentials = Arc::clone(&asked.rights.credentials);
     let look = move || {
+        // A place is looked up once: a helper may have to be started for it.
+        let mut found = BTreeMap::new();
         for name in names {
             if let Some(tag) = store.tag(&name)?
-                && tag.proofs.iter().any(|proof| is_proven(proof, &credentials))
+                && tag.proofs.iter().any(|proof| is_proven(proof, &credentials, &mut found))
             {
                 return Ok(Some(tag));
             }
@@ -183,18 +185,24 @@ fn put(
         .put_tag(name, Tag { digest: digest.clone(), source: source.to_owned(), seen: now, proofs })
 }
 
-/// Whether the credentials that a caller has are those that opened the image. May start helpers.
-fn is_proven(proof: &str, credentials: &orlop_credentials::precedence::Sources) -> bool {
+/// Whether the credentials that a caller has are those that opened the image. May start helpers;
+/// what they said of a place is kept in `found`.
+fn is_proven(
+    proof: &str,
+    credentials: &orlop_credentials::precedence::Sources,
+    found: &mut BTreeMap<String, Option<Credential>>,
+) -> bool {
     if proof == ANYONE {
         return true;
     }
-    let Some((host, path)) = place_of(proof).and_then(|place| place.split_once('/')) else {
-        return false;
+    let Some(place) = place_of(proof) else { return false };
+    let Some((host, path)) = place.split_once('/') else { return false };
+    let find = || {
+        let known = credentials.find(host, path, &mut Vec::new()).ok().flatten();
+        known.map(|known| known.credential)
     };
-    match credentials.find(host, path, &mut Vec::new()) {
-        Ok(Some(known)) => is_proof_of(proof, &format!("{host}/{path}"), &known.credential),
-        Ok(None) | Err(_) => false,
-    }
+    let credential = found.entry(place.to_owned()).or_insert_with(find);
+    credential.as_ref().is_some_and(|credential| is_proof_of(proof, place, credential))
 }
 
 /// A proof: `SALT HASH HOST/PATH`.
