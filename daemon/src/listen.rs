@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -91,14 +91,21 @@ pub(crate) fn bind(path: &Path, starter_holds_lock: bool) -> Result<Bound, Strin
     if StdStream::connect(&short).is_ok() {
         return Ok(Bound::Served);
     }
-    match std::fs::remove_file(path) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(failed(cause)),
-        _ => {}
-    }
+    remove_stale(path).map_err(failed)?;
     let listener = StdListener::bind(&short).map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     let place = Place::of(path).map_err(failed)?;
     Ok(Bound::Listening(listener, place))
+}
+
+/// Removes the socket that nobody answers on. Anything else at the path is somebody's file.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(_) => Err(io::Error::other("there is a file that is no socket")),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(cause) => Err(cause),
+    }
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {
@@ -288,6 +295,16 @@ mod tests {
         assert!(second.is_ours(), "another daemon's socket is not removed");
         second.remove();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notes");
+        std::fs::write(&path, "kept").unwrap();
+        let error = bind(&path, false).unwrap_err();
+        assert!(error.ends_with("there is a file that is no socket"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept");
     }
 
     #[test]

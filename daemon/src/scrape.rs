@@ -18,27 +18,29 @@ use crate::verbs::metrics;
 
 /// How long a collector may take to ask and to read.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause before a socket that another process serves is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
 /// Most bytes of a request that are read.
 const REQUEST: usize = 8 << 10;
 
 /// Answers collectors at `path` for ever. Where that cannot be, it is said in the log.
 pub(crate) async fn serve(daemon: Daemon, path: &Path) {
-    // The daemon is on its way: one that had the socket before is gone or going.
-    let bound = match listen::bind(path, false) {
-        Ok(listen::Bound::Listening(listener, place)) => listener
-            .set_nonblocking(true)
-            .and_then(|()| UnixListener::from_std(listener))
-            .map(|listener| (listener, place))
-            .map_err(|cause| cause.to_string()),
-        Ok(listen::Bound::Served) => Err("another process answers there".to_owned()),
-        Err(error) => Err(error),
-    };
-    let (listener, place) = match bound {
-        Ok(bound) => bound,
-        Err(error) => {
-            tracing::warn!(error, path = %path.display(), "metrics are not served");
-            return;
+    let mut is_told = false;
+    let (listener, place) = loop {
+        match bind(&daemon, path).await {
+            Ok(Some(bound)) => break bound,
+            // One that had the socket before may be ending: it is asked again whether it has gone.
+            Ok(None) if is_told => {}
+            Ok(None) => {
+                tracing::warn!(path = %path.display(), "another process serves metrics there");
+                is_told = true;
+            }
+            Err(error) => {
+                tracing::warn!(error, path = %path.display(), "metrics are not served");
+                return;
+            }
         }
+        drop(tokio::time::timeout(AGAIN, std::future::pending::<()>()).await);
     };
     let _removed = Removed(place);
     loop {
@@ -57,6 +59,23 @@ pub(crate) async fn serve(daemon: Daemon, path: &Path) {
     }
 }
 
+/// Binds the socket; `None` while another process answers there.
+async fn bind(
+    daemon: &Daemon,
+    path: &Path,
+) -> Result<Option<(UnixListener, listen::Place)>, String> {
+    let path = path.to_owned();
+    let bound = daemon.blocking("metrics", move || Ok(listen::bind(&path, false))).await;
+    match bound.map_err(|failure| failure.to_string())?? {
+        listen::Bound::Listening(listener, place) => listener
+            .set_nonblocking(true)
+            .and_then(|()| UnixListener::from_std(listener))
+            .map(|listener| Some((listener, place)))
+            .map_err(|cause| cause.to_string()),
+        listen::Bound::Served => Ok(None),
+    }
+}
+
 /// Removes the socket when the daemon ends.
 struct Removed(listen::Place);
 
@@ -71,6 +90,8 @@ async fn answer(daemon: &Daemon, mut stream: UnixStream) -> io::Result<()> {
     let mut piece = [0; 1024];
     while request.len() < REQUEST && !request.windows(4).any(|end| end == b"\r\n\r\n") {
         match stream.read(&mut piece).await? {
+            // Somebody looked whether there is anybody.
+            0 if request.is_empty() => return Ok(()),
             0 => break,
             count => request.extend_from_slice(piece.get(..count).unwrap_or_default()),
         }
