@@ -98,10 +98,13 @@ pub(crate) fn bind(path: &Path, starter_holds_lock: bool) -> Result<Bound, Strin
     Ok(Bound::Listening(listener, place))
 }
 
-/// Removes the socket that nobody answers on. Anything else at the path is somebody's file.
+/// Removes the socket that nobody answers on, or a link to one. Anything else at the path is
+/// somebody's file.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(found) if found.file_type().is_socket() || found.is_symlink() => {
+            std::fs::remove_file(path)
+        }
         Ok(_) => Err(io::Error::other("there is a file that is no socket")),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(cause) => Err(cause),
