@@ -14,6 +14,7 @@ use orlop_oci::media_type::ACCEPTED_MANIFESTS;
 use orlop_oci::{Descriptor, Digest, Host, MediaType, Reference};
 use reqwest::Method;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use url::Url;
 
 use crate::answer::length;
 use crate::attempts::Attempts;
@@ -55,6 +56,8 @@ struct Inner {
     has_next: bool,
     /// Used in place of what the caller would find.
     login: Option<Known>,
+    /// Told to the source with each request for a manifest or blob.
+    namespace: Option<Host>,
 }
 
 /// What a `HEAD` says of a manifest; it proves existence only.
@@ -91,6 +94,7 @@ impl Repository {
             access,
             has_next,
             login: None,
+            namespace: source.namespace.clone(),
         }))
     }
 
@@ -106,6 +110,7 @@ impl Repository {
             access: Access::Pull,
             has_next: false,
             login: Some(login),
+            namespace: None,
         }))
     }
 
@@ -121,6 +126,7 @@ impl Repository {
             access: Access::Pull,
             has_next: false,
             login: None,
+            namespace: None,
         }))
     }
 
@@ -265,7 +271,8 @@ impl Repository {
 
     async fn manifest_ask(&self, method: Method, selector: &str) -> Result<Ask<'static>, Error> {
         let contact = self.contact().await?;
-        let url = contact.endpoint.url(&format!("/v2/{}/manifests/{selector}", self.path()))?;
+        let path = format!("/v2/{}/manifests/{selector}", self.path());
+        let url = self.told(contact.endpoint.url(&path)?);
         let name = self.selected(selector);
         let accepted: Vec<&str> = ACCEPTED_MANIFESTS.iter().map(MediaType::as_str).collect();
         let ask = Ask::new(method, url, Wanted::Manifest, name, self.header_time());
@@ -275,13 +282,22 @@ impl Repository {
         })
     }
 
+    /// Adds the registry that the user named, for a mirror that wants to know it.
+    fn told(&self, mut url: Url) -> Url {
+        if let Some(namespace) = &self.0.namespace {
+            url.query_pairs_mut().append_pair("ns", namespace.as_str());
+        }
+        url
+    }
+
     pub(crate) async fn blob_ask(
         &self,
         method: Method,
         digest: &Digest,
     ) -> Result<Ask<'static>, Error> {
         let contact = self.contact().await?;
-        let url = contact.endpoint.url(&format!("/v2/{}/blobs/{digest}", self.path()))?;
+        let path = format!("/v2/{}/blobs/{digest}", self.path());
+        let url = self.told(contact.endpoint.url(&path)?);
         let name = format!("{}@{digest}", self.path());
         let identity = HeaderValue::from_static("identity");
         Ok(Ask::new(method, url, Wanted::Blob, name, self.header_time())

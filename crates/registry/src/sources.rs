@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use orlop_oci::{Algorithm, Descriptor, Digest, MediaType, Reference};
+use orlop_oci::{Algorithm, Descriptor, Digest, Host, MediaType, Reference};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Error;
@@ -38,12 +38,15 @@ pub struct Source {
     pub no_https: bool,
     /// registries.conf forbids to contact it.
     pub blocked: bool,
+    /// The registry that the user named, where this one serves several and wants to be told which:
+    /// sent as `?ns=`.
+    pub namespace: Option<Host>,
 }
 
 impl From<orlop_config::Source> for Source {
     fn from(source: orlop_config::Source) -> Self {
-        let orlop_config::Source { reference, insecure, blocked, .. } = source;
-        Self { reference, insecure, no_https: false, blocked }
+        let orlop_config::Source { reference, insecure, blocked, namespace, .. } = source;
+        Self { reference, insecure, no_https: false, blocked, namespace }
     }
 }
 
@@ -51,7 +54,7 @@ impl Source {
     /// Returns the source of a reference that nothing rewrites.
     #[must_use]
     pub const fn new(reference: Reference) -> Self {
-        Self { reference, insecure: false, no_https: false, blocked: false }
+        Self { reference, insecure: false, no_https: false, blocked: false, namespace: None }
     }
 }
 

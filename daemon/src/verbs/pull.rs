@@ -130,6 +130,7 @@ pub(crate) async fn ask(
                         no_https: is_named && no_https,
                         blocked: source.blocked,
                         reference: source.reference,
+                        namespace: source.namespace,
                     }
                 })
                 .collect::<Vec<_>>();

@@ -348,3 +348,59 @@ fn r142_a_mirror_may_redirect_to_the_primary_but_takes_no_credentials_there() {
     assert_eq!(came.len(), 1, "{}", two.logs());
     assert_eq!(came[0].header("authorization"), None, "{}", two.logs());
 }
+
+/// What registries.conf says of the primary with a mirror that is told whom it stands for.
+fn conf_with_namespace(two: &Two) -> String {
+    conf(&two.primary, &[&two.mirror.host()], "") + "orlop-ns = true\n"
+}
+
+/// The query of a request.
+fn query(target: &str) -> &str {
+    target.split_once('?').map_or("", |(_, query)| query)
+}
+
+#[test]
+fn a_mirror_that_asks_for_it_is_told_the_named_host_with_each_manifest_and_blob() {
+    let mut two = both();
+    let conf = conf_with_namespace(&two);
+    two.begin(&conf);
+    let outcome = two.ok("told");
+    assert!(!outcome.stderr.contains("unknown keys"), "{}", outcome.report());
+    let namespace = format!("ns={}", two.primary.host().replace(':', "%3A"));
+    let asked = two.mirror.requests();
+    let mut asked: Vec<_> = asked.iter().filter(|request| request.target != "/v2/").collect();
+    // HEAD and GET of the manifest, the config, two layers.
+    assert_eq!(asked.len(), 5, "{}", two.logs());
+    asked.retain(|request| query(&request.target) != namespace);
+    assert!(asked.is_empty(), "{asked:?}");
+
+    // Without the key nobody is told.
+    let conf = self::conf(&two.primary, &[&two.mirror.host()], "");
+    two.begin(&conf);
+    two.ok("not told");
+    assert!(!two.mirror.requests().is_empty(), "{}", two.logs());
+    assert!(!two.logs().contains("ns="), "{}", two.logs());
+}
+
+#[test]
+fn a_mirror_that_is_told_the_named_host_gets_no_login_of_that_host() {
+    let secret = "canary-51c3";
+    let auth = || Auth::Basic { user: "reader".to_owned(), secret: secret.to_owned() };
+    let mut two = Two::new(
+        Registry::new().image(IMAGE, image()).auth(auth()),
+        Registry::new().image(IMAGE, image()).auth(auth()),
+    );
+    let conf = conf_with_namespace(&two);
+    two.begin(&conf);
+    let uri = two.primary.docker(IMAGE);
+    let run = two.site.run(["pull", "a.sif", uri.as_str()]);
+    let run = run.env("ORLOP_DOCKER_USERNAME", "reader").env("ORLOP_DOCKER_PASSWORD", secret);
+    run.outcome().success();
+    assert!(!two.mirror.requests().is_empty(), "{}", two.logs());
+    for request in two.mirror.requests() {
+        assert_eq!(request.header("authorization"), None, "{request}");
+    }
+    // The registry itself is not told its own name.
+    assert!(!two.primary.requests().is_empty(), "{}", two.logs());
+    assert!(two.primary.requests().iter().all(|request| query(&request.target).is_empty()));
+}

@@ -97,6 +97,11 @@ fn r106_a_pull_quota_is_not_waited_for() {
         let outcome = stage.fails(variant, "the registry limits pulls");
         assert!(outcome.stderr.contains("log in"), "{variant}: {}", outcome.report());
         assert!(outcome.stderr.contains("mirror"), "{variant}: {}", outcome.report());
+        let own_words = match variant {
+            "toomanyrequests" => "You have reached your pull rate limit.",
+            _ => "Too Many Requests (HAP429).",
+        };
+        assert!(outcome.stderr.contains(own_words), "{variant}: {}", outcome.report());
         stage.counts(variant, &manifest(&by_digest), 1);
     }
 }

@@ -38,6 +38,8 @@ const MIRROR: &[(&str, Inside)] = &[
     ("location", Inside::Value),
     ("insecure", Inside::Value),
     ("pull-from-mirror", Inside::Value),
+    // Orlop's own.
+    ("orlop-ns", Inside::Value),
 ];
 const VERSION_1: &[(&str, Inside)] = &[
     ("search", Inside::Tables(LIST)),

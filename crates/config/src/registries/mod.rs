@@ -64,6 +64,8 @@ pub struct Mirror {
     pub insecure: bool,
     /// Which pulls it is for.
     pub pulls: Pulls,
+    /// Whether it is told which registry a pull names (`?ns=`): `orlop-ns`.
+    pub is_told: bool,
 }
 
 /// Which pulls a mirror serves: `pull-from-mirror`.

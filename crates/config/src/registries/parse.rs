@@ -79,6 +79,7 @@ struct RawMirror {
     location: String,
     insecure: bool,
     pull_from_mirror: String,
+    orlop_ns: bool,
 }
 
 /// A fault and the byte where it is.
@@ -244,7 +245,7 @@ fn validate_mirror(prefix: &str, by_digest_only: bool, raw: &RawMirror) -> Resul
             return Err(Fault::PullFromMirrorValue { value, mirror: location });
         }
     };
-    Ok(Mirror { location, insecure: raw.insecure, pulls })
+    Ok(Mirror { location, insecure: raw.insecure, pulls, is_told: raw.orlop_ns })
 }
 
 /// Two tables of one location must agree, also when one of them is not used in the end.

@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 
-use orlop_oci::Reference;
+use orlop_oci::{Host, Reference};
 
 use super::{Mirror, Pulls, Registries, Table};
 use crate::error::Error;
@@ -22,6 +22,8 @@ pub struct Source {
     pub blocked: bool,
     /// Whether it is a mirror, whose failure is no more than a reason to try the next source.
     pub is_mirror: bool,
+    /// The host of the reference that was named, where this source is to be told it (`?ns=`).
+    pub namespace: Option<Host>,
 }
 
 impl Registries {
@@ -38,12 +40,15 @@ impl Registries {
                 insecure: false,
                 blocked: self.blocks(reference),
                 is_mirror: false,
+                namespace: None,
             }]);
         };
         let mut sources = Vec::new();
         for mirror in table.mirrors.iter().filter(|mirror| table.serves(mirror, reference)) {
             let source = self.source(table, &text, &format!("{}{rest}", mirror.location))?;
-            sources.push(Source { insecure: mirror.insecure, is_mirror: true, ..source });
+            let namespace = mirror.is_told.then(|| reference.host().clone());
+            let insecure = mirror.insecure;
+            sources.push(Source { insecure, is_mirror: true, namespace, ..source });
         }
         let rewritten = if table.location.is_empty() {
             text.clone()
@@ -95,7 +100,7 @@ impl Registries {
             cause: Box::new(cause),
         })?;
         let blocked = self.blocks(&reference);
-        Ok(Source { reference, insecure: false, blocked, is_mirror: false })
+        Ok(Source { reference, insecure: false, blocked, is_mirror: false, namespace: None })
     }
 }
 

@@ -288,6 +288,25 @@ fn unknown_keys_are_named_in_one_warning() {
 }
 
 #[test]
+fn a_mirror_with_orlop_ns_is_told_the_host_that_was_named() {
+    let mut world = World::new();
+    let text = "[[registry]]\nprefix = 'docker.io/library'\nlocation = 'a.example/x'\n\
+                [[registry.mirror]]\nlocation = 'm.example'\norlop-ns = true\n\
+                [[registry.mirror]]\nlocation = 'n.example'\norlop-ns = false\n\
+                [[registry.mirror]]\nlocation = 'o.example'\n";
+    world.write("system", text);
+    let loaded = world.load().unwrap();
+    assert_eq!(loaded.warnings, [] as [&str; 0]);
+    let named = Reference::parse("alpine").unwrap();
+    let sources = loaded.registries.sources(&named).unwrap();
+    let told: Vec<_> =
+        sources.iter().map(|source| source.namespace.as_ref().map(ToString::to_string)).collect();
+    assert_eq!(told, [Some("docker.io".to_owned()), None, None, None]);
+    world.write("system", text.replace("orlop-ns = true", "orlop-ns = 'yes'"));
+    assert_eq!(world.load().unwrap_err().name(), "type");
+}
+
+#[test]
 fn keys_are_read_in_any_case_and_the_exact_one_counts_first() {
     let text = "[[Registry]]\nLocation = 'a.example'\nBLOCKED = true\n\
                 [[Registry.Mirror]]\nLocation = 'm.example'\nPull-From-Mirror = 'digest-only'\n\
