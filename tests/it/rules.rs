@@ -247,6 +247,21 @@ fn a_system_file_reaches_the_daemon() {
 }
 
 #[test]
+fn what_is_blocked_is_not_given_from_the_cache_either() {
+    let (registry, site) = after_a_pull();
+    let digest = registry.tag("a:1").unwrap();
+    let by_digest = registry.docker(&format!("a@{digest}"));
+    site.orlop(["pull", "b.sif", &by_digest]).success();
+    let blocked = format!("{}blocked = true\n", insecure(&registry));
+    site.write_home(CONF, blocked.as_bytes());
+    for words in [vec![], vec!["--offline"]] {
+        let words = ["pull"].into_iter().chain(words).chain(["c.sif", &by_digest]);
+        let outcome = site.orlop(words).fails(255);
+        assert!(outcome.stderr.contains("blocked by registries.conf"), "{}", outcome.report());
+    }
+}
+
+#[test]
 fn a_push_to_a_blocked_registry_is_refused() {
     let (registry, site) = after_a_pull();
     let target = format!("oras://{}/s:1", registry.host());

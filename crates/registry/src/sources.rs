@@ -248,6 +248,15 @@ impl Sources {
         self.repository(last)
     }
 
+    /// Sees to it that there is a source that may be used at all: what is in the cache is no way
+    /// around registries.conf.
+    ///
+    /// # Errors
+    /// [`Error::Blocked`] when all are blocked.
+    pub fn check_open(&self) -> Result<(), Error> {
+        self.repository(0).map(drop)
+    }
+
     /// Returns the limits under which is asked.
     #[must_use]
     pub fn limits(&self) -> &Limits {

@@ -232,6 +232,7 @@ async fn find(
     events: &Events,
 ) -> Result<Pulled, Failure> {
     let reference = &wanted.reference;
+    asked.sources.check_open()?;
     if wanted.offline || reference.digest().is_some() {
         if let Some(tag) = lookup::known(daemon, asked, reference).await?
             && let Some(pulled) = from_cache(daemon, caller, wanted, &tag, events).await?
