@@ -45,6 +45,7 @@ mod repository;
 mod request;
 mod retry;
 mod session;
+mod shown;
 mod sources;
 mod surroundings;
 mod tags;

@@ -32,7 +32,7 @@ struct Matter {
     host_certificates: Vec<PathBuf>,
 }
 
-/// Where root certificates come from; both empty: the system.
+/// Where root certificates come from besides the system; both set: instead of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Roots {
     /// `SSL_CERT_FILE`.

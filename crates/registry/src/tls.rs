@@ -1,8 +1,8 @@
 //! TLS: which certificates are trusted, and which one Orlop shows.
 //!
-//! Roots are the system's, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`; to them come the `*.crt`
-//! of a host's `certs.d` directory, and `NAME.cert` with `NAME.key` is the client's pair. TLS 1.2
-//! or later. Rules: `registry.md` §5. Not here: where `certs.d` is (`orlop-config`).
+//! Roots are the system's and those of `SSL_CERT_FILE` or `SSL_CERT_DIR`, of these alone where both
+//! are set; to them come the `*.crt` of a host's `certs.d` directory, and each `NAME.cert` with
+//! `NAME.key` is a client's pair. TLS 1.2 or later. Rules: `registry.md` §5. Not here: where `certs.d` is (`orlop-config`).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,14 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_native_certs::CertificateResult;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use crate::error::Error;
+use crate::shown::Shown;
 use crate::surroundings::Roots;
 
 /// Whether certificates are checked.
@@ -37,8 +39,8 @@ pub(crate) enum Checks {
 pub(crate) struct HostCertificates {
     /// Additional authorities.
     authorities: Vec<CertificateDer<'static>>,
-    /// The client's chain and key.
-    pair: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    /// The client's chains and keys, by name.
+    pairs: Vec<Arc<CertifiedKey>>,
     /// Digests of all files, by which connections are pooled; empty without any.
     pub(crate) fingerprint: String,
 }
@@ -48,6 +50,7 @@ impl HostCertificates {
     pub(crate) fn parse(files: &Certificates) -> Result<Self, Error> {
         let mut found = Self::default();
         let mut seen = String::new();
+        let provider = rustls::crypto::ring::default_provider();
         for file in &files.authorities {
             found.authorities.extend(certificates(file)?);
             seen.push_str(Digest::sha256(&file.bytes).hex());
@@ -56,7 +59,11 @@ impl HostCertificates {
             let chain = certificates(&client.certificate)?;
             let key = PrivateKeyDer::from_pem_slice(&client.key.bytes)
                 .map_err(|_| wrong(&client.key.path, "holds no private key in PEM form"))?;
-            found.pair.get_or_insert((chain, key));
+            let pair = CertifiedKey::from_der(chain, key, &provider).map_err(|cause| {
+                let certificate = client.certificate.path.display();
+                wrong(&client.key.path, &format!("no key for {certificate}: {cause}"))
+            })?;
+            found.pairs.push(Arc::new(pair));
             for file in [&client.certificate, &client.key] {
                 seen.push_str(Digest::sha256(&file.bytes).hex());
             }
@@ -78,7 +85,8 @@ fn wrong(path: &Path, what: &str) -> Error {
     Error::Certificate { path: path.to_owned(), what: what.to_owned() }
 }
 
-/// Reads the roots: of the file and directories where some are given, else the system's.
+/// Reads the roots. A file replaces the system's file and directories its directories, as for Go
+/// and OpenSSL: the system's own roots are in both, and gone only where both are replaced.
 pub(crate) fn roots(from: &Roots) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
     let mut add = |found: CertificateResult| {
@@ -86,8 +94,10 @@ pub(crate) fn roots(from: &Roots) -> Result<RootCertStore, Error> {
         (added, found.errors)
     };
     let file = from.file.as_deref();
-    if file.is_none() && from.directories.is_empty() {
+    if file.is_none() || from.directories.is_empty() {
         add(rustls_native_certs::load_native_certs());
+    }
+    if file.is_none() && from.directories.is_empty() {
         return Ok(store);
     }
     let mut added = 0_usize;
@@ -140,11 +150,10 @@ pub(crate) fn config(
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
         }
     };
-    let mut config = match &host.pair {
-        Some((chain, key)) if shows_pair => {
-            builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(unusable)?
-        }
-        _ => builder.with_no_client_auth(),
+    let mut config = if shows_pair && !host.pairs.is_empty() {
+        builder.with_client_cert_resolver(Arc::new(Shown(host.pairs.clone())))
+    } else {
+        builder.with_no_client_auth()
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
