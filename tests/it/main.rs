@@ -3,8 +3,10 @@
 //! One file a topic. A test says what is given, does one thing, and checks what is there then.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod addresses;
 mod build;
 mod cache;
+mod certificates;
 mod credential_disks;
 mod credential_files;
 mod credential_helper;
@@ -30,6 +32,7 @@ mod offline;
 mod oras;
 mod others;
 mod places;
+mod proxies;
 mod pull;
 mod pull_faults;
 mod push_rows;

@@ -31,5 +31,5 @@ pub use registry::{
     Answer, Auth, Blob, Gate, Piece, Registry, Request, Route, Signer, Step, Upload,
 };
 pub use site::{Outcome, Programs, Site};
-pub use tls::{Flaw, Identity};
+pub use tls::{Flaw, Identity, Version};
 pub use until::{Seen, until, until_true};

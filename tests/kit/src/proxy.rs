@@ -1,4 +1,5 @@
-//! A scripted proxy for `CONNECT`: it tunnels, refuses, or answers something else.
+//! A scripted proxy: it tunnels (`CONNECT`, SOCKS 5), forwards plain requests, refuses, or answers
+//! something else.
 //!
 //! One thread a connection; stops when dropped. What it was asked is kept as it came. Not here:
 //! the registries behind it ([`crate::registry`]).
@@ -91,13 +92,11 @@ impl Drop for Proxy {
 
 fn serve(shared: &Shared, stream: TcpStream) -> io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.by_ref().take(65_536).read_line(&mut head)? == 0 {
-            return Ok(());
-        }
+    if reader.fill_buf()?.first() == Some(&SOCKS) {
+        return socks(shared, reader, stream);
     }
-    shared.heads.lock().unwrap_or_else(PoisonError::into_inner).push(head.clone());
+    let Some(head) = read_head(&mut reader)? else { return Ok(()) };
+    shared.keep(&head);
     let mut stream = stream;
     match &shared.manner {
         Manner::HangsUp => return Ok(()),
@@ -114,15 +113,106 @@ fn serve(shared: &Shared, stream: TcpStream) -> io::Result<()> {
         Manner::Tunnel => {}
     }
     let target = head.split(' ').nth(1).unwrap_or_default();
-    let Ok(there) = TcpStream::connect(target) else {
+    let forwarded = target.strip_prefix("http://").and_then(|rest| rest.split('/').next());
+    let Ok(there) = TcpStream::connect(forwarded.unwrap_or(target)) else {
         return stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
     };
+    if forwarded.is_some() {
+        return join(reader, stream, there, |reader, up| forward(shared, head, reader, up));
+    }
     stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+    join(reader, stream, there, |reader, up| io::copy(reader, up).map(drop))
+}
+
+/// The first byte of who speaks SOCKS 5.
+const SOCKS: u8 = 5;
+
+impl Shared {
+    fn keep(&self, head: &str) {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).push(head.to_owned());
+    }
+}
+
+fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<String>> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.by_ref().take(65_536).read_line(&mut head)? == 0 {
+            return Ok(None);
+        }
+    }
+    Ok(Some(head))
+}
+
+/// Sends one request after the other, none with a body, to the server that the first is for.
+fn forward(
+    shared: &Shared,
+    first: String,
+    reader: &mut BufReader<TcpStream>,
+    up: &mut TcpStream,
+) -> io::Result<()> {
+    let mut next = Some(first);
+    while let Some(head) = next {
+        let mut words = head.splitn(3, ' ');
+        let (method, url) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+        let after = url.strip_prefix("http://").unwrap_or(url);
+        let path = after.find('/').map_or("/", |at| &after[at..]);
+        let fields: String = words
+            .next()
+            .unwrap_or("")
+            .split_inclusive("\r\n")
+            .filter(|line| !line.to_ascii_lowercase().starts_with("proxy-"))
+            .collect();
+        up.write_all(format!("{method} {path} {fields}").as_bytes())?;
+        next = read_head(reader)?;
+        if let Some(head) = &next {
+            shared.keep(head);
+        }
+    }
+    Ok(())
+}
+
+/// SOCKS 5 for names and addresses of IPv4, without a login; what was asked for is kept as
+/// `SOCKS host:port`.
+fn socks(
+    shared: &Shared,
+    mut reader: BufReader<TcpStream>,
+    mut stream: TcpStream,
+) -> io::Result<()> {
+    let mut take = |count: usize| {
+        let mut bytes = vec![0; count];
+        reader.read_exact(&mut bytes).map(|()| bytes)
+    };
+    let methods = take(2)?[1];
+    take(methods.into())?;
+    stream.write_all(&[SOCKS, 0])?;
+    let host = match take(4)?[3] {
+        1 => take(4)?.iter().map(u8::to_string).collect::<Vec<_>>().join("."),
+        3 => {
+            let length = take(1)?[0];
+            String::from_utf8_lossy(&take(length.into())?).into_owned()
+        }
+        _ => return Ok(()),
+    };
+    let port = take(2)?;
+    let target = format!("{host}:{}", u16::from_be_bytes([port[0], port[1]]));
+    shared.keep(&format!("SOCKS {target}"));
+    let there = TcpStream::connect(target)?;
+    stream.write_all(&[SOCKS, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
+    join(reader, stream, there, |reader, up| io::copy(reader, up).map(drop))
+}
+
+/// Brings bytes both ways until one side ends.
+fn join(
+    mut reader: BufReader<TcpStream>,
+    stream: TcpStream,
+    there: TcpStream,
+    send: impl FnOnce(&mut BufReader<TcpStream>, &mut TcpStream) -> io::Result<()> + Send,
+) -> io::Result<()> {
     let (mut up, mut down) = (there.try_clone()?, there);
-    let mut back = stream.try_clone()?;
+    let mut back = stream;
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let _sent = io::copy(&mut reader, &mut up);
+            let _sent = send(&mut reader, &mut up);
             let _ended = up.shutdown(Shutdown::Both);
         });
         let _sent = io::copy(&mut down, &mut back);

@@ -26,6 +26,15 @@ pub enum Flaw {
     Old,
 }
 
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// 1.2
+    Tls12,
+    /// 1.3
+    Tls13,
+}
+
 /// A server's certificate with its key, and the authority that signed it.
 #[derive(Clone)]
 pub struct Identity {
@@ -36,6 +45,7 @@ pub struct Identity {
     client: (String, String),
     wants_client: bool,
     http2: bool,
+    version: Option<Version>,
     is_old: bool,
     server: Arc<ServerConfig>,
 }
@@ -122,7 +132,7 @@ impl Identity {
     #[must_use]
     pub fn of_pem(ca: &str, certificate: &str, key: &str) -> Self {
         let (ca_pem, certificate_pem, key_pem) = (ca.into(), certificate.into(), key.into());
-        let server = Arc::new(server_config(certificate, key, None, false));
+        let server = Arc::new(server_config(certificate, key, None, false, None));
         Self {
             ca_pem,
             certificate_pem,
@@ -130,6 +140,7 @@ impl Identity {
             client: (String::new(), String::new()),
             wants_client: false,
             http2: false,
+            version: None,
             is_old: false,
             server,
         }
@@ -141,6 +152,12 @@ impl Identity {
         self.with(|identity| identity.http2 = true)
     }
 
+    /// The same, of a server that speaks this version of TLS alone.
+    #[must_use]
+    pub fn only(self, version: Version) -> Self {
+        self.with(|identity| identity.version = Some(version))
+    }
+
     /// The same, of a server that lets in only clients with a certificate of its authority.
     #[must_use]
     pub fn wants_client(self) -> Self {
@@ -150,7 +167,8 @@ impl Identity {
     fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         let authority = self.wants_client.then_some(self.ca_pem.as_str());
-        let made = server_config(&self.certificate_pem, &self.key_pem, authority, self.http2);
+        let (certificate, key) = (&self.certificate_pem, &self.key_pem);
+        let made = server_config(certificate, key, authority, self.http2, self.version);
         self.server = Arc::new(made);
         self
     }
@@ -199,14 +217,25 @@ fn params(names: &[&str], common_name: &str) -> CertificateParams {
     params
 }
 
-fn server_config(certificate: &str, key: &str, clients: Option<&str>, http2: bool) -> ServerConfig {
+fn server_config(
+    certificate: &str,
+    key: &str,
+    clients: Option<&str>,
+    http2: bool,
+    version: Option<Version>,
+) -> ServerConfig {
     let parse = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
     let certificate = parse(certificate);
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = match version {
+        None => rustls::DEFAULT_VERSIONS.to_vec(),
+        Some(Version::Tls12) => vec![&rustls::version::TLS12],
+        Some(Version::Tls13) => vec![&rustls::version::TLS13],
+    };
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .expect("ring serves the default versions");
+        .with_protocol_versions(&versions)
+        .expect("ring serves all versions");
     let builder = match clients {
         None => builder.with_no_client_auth(),
         Some(authority) => {
