@@ -94,7 +94,8 @@ impl Repository {
                         let granted = self.fetch_token(contact, &url, asked, known).await?;
                         let endpoint = contact.endpoint.clone();
                         let unfit = Error::Token { endpoint, why: "its token cannot be sent" };
-                        granted.into_token().ok_or(unfit)
+                        let now = self.session().shared().clock.now();
+                        granted.into_token(now).ok_or(unfit)
                     })
                     .await?;
                 Ok(Grant::Token(token.header))

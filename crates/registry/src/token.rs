@@ -5,12 +5,13 @@
 //! whether the realm may be asked ([`crate::realm`]); when a token is needed ([`crate::request`]).
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use orlop_credentials::{Credential, Secret};
+use orlop_oci::config::parse_rfc3339;
 use orlop_oci::{Algorithm, Hasher};
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
@@ -27,6 +28,8 @@ const CLIENT_ID: &str = "orlop";
 const TOKEN_BYTES: usize = 64 << 10;
 const LIFETIME: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// Difference of clocks from which on a token service's is not believed.
+const OFF: Duration = Duration::from_secs(5 * 60);
 
 /// What a token is good for; the secret itself is there as a digest alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -193,6 +196,8 @@ pub(crate) struct Granted {
     pub(crate) token: Secret,
     pub(crate) refresh_token: Option<Secret>,
     lifetime: Duration,
+    /// When its life began by the service's clock.
+    issued_at: Option<SystemTime>,
 }
 
 #[derive(Deserialize)]
@@ -201,6 +206,7 @@ struct Reply {
     access_token: Option<String>,
     refresh_token: Option<Value>,
     expires_in: Option<Value>,
+    issued_at: Option<Value>,
 }
 
 impl Granted {
@@ -226,14 +232,27 @@ impl Granted {
         let seconds = reply.expires_in.as_ref().and_then(Value::as_f64).unwrap_or_default();
         let seconds = seconds.clamp(LIFETIME.as_secs_f64(), LONGEST.as_secs_f64());
         let lifetime = Duration::from_secs_f64(seconds);
-        Ok(Self { token: Secret::new(token), refresh_token, lifetime })
+        let issued_at = reply.issued_at.as_ref().and_then(Value::as_str).and_then(parse_rfc3339);
+        let issued_at = issued_at.and_then(|seconds| u64::try_from(seconds).ok());
+        let issued_at = issued_at
+            .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+        Ok(Self { token: Secret::new(token), refresh_token, lifetime, issued_at })
     }
 
-    /// Makes the token to be kept. Its life is counted from its receipt: a token service's clock
-    /// may be off, and a token that ends early is renewed at the 401 (R27).
-    pub(crate) fn into_token(self) -> Option<Token> {
+    /// What is left of its life at its receipt: a service may give a token that it gave before.
+    /// Counted from the receipt where the service does not say when it issued it, or where its
+    /// clock is off by more than [`OFF`] (R27). Never less than the shortest life: a token that
+    /// ends early is renewed at the 401.
+    fn left(&self, now: SystemTime) -> Duration {
+        let age = self.issued_at.and_then(|issued_at| now.duration_since(issued_at).ok());
+        let age = age.filter(|age| *age <= OFF).unwrap_or_default();
+        self.lifetime.saturating_sub(age).max(LIFETIME)
+    }
+
+    /// Makes the token to be kept, received `now`.
+    pub(crate) fn into_token(self, now: SystemTime) -> Option<Token> {
         let header = bearer(self.token.expose())?;
-        let renew_after = self.lifetime.mul_f64(0.9);
+        let renew_after = self.left(now).mul_f64(0.9);
         let now = Instant::now();
         Some(Token { header, renew_at: now.checked_add(renew_after).unwrap_or(now) })
     }
@@ -324,6 +343,35 @@ mod tests {
         ] {
             assert_eq!(lifetime(expires), expected, "{expires}");
         }
+    }
+
+    #[test]
+    fn r27_a_life_begins_at_its_issue_or_at_the_receipt_where_the_clocks_differ() {
+        // 2026-11-24T10:00:00Z
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_514_400);
+        let left = |issued_at: &str| {
+            let body = format!(r#"{{"token":"a","expires_in":600,"issued_at":{issued_at}}}"#);
+            Granted::read(body.as_bytes()).unwrap().left(now).as_secs()
+        };
+        for (issued_at, expected) in [
+            (r#""2026-11-24T10:00:00Z""#, 600),
+            (r#""2026-11-24T09:56:40Z""#, 400),
+            (r#""2026-11-24T10:55:00.5+01:00""#, 300),
+            // More than five minutes off, or ahead, or nothing at all.
+            (r#""2026-11-24T09:54:59Z""#, 600),
+            (r#""2026-11-24T08:00:00Z""#, 600),
+            (r#""2026-11-24T10:04:00Z""#, 600),
+            (r#""2026-11-24T12:00:00Z""#, 600),
+            (r#""1900-01-01T00:00:00Z""#, 600),
+            (r#""yesterday""#, 600),
+            ("5", 600),
+            ("null", 600),
+        ] {
+            assert_eq!(left(issued_at), expected, "{issued_at}");
+        }
+        let short = br#"{"token":"a","issued_at":"2026-11-24T09:56:00Z"}"#;
+        let left = Granted::read(short).unwrap().left(now);
+        assert_eq!(left, LIFETIME, "one that is asked for at each request helps nobody");
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::platform::Platform;
 mod tests;
 mod time;
 
+pub use time::parse_rfc3339;
+
 /// What an image's config says. `Default` is a config that says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageConfig {
@@ -68,7 +70,7 @@ impl ImageConfig {
             ..Self::default()
         };
         if let Some(text) = fields.string("created")? {
-            config.created = time::parse_rfc3339(text);
+            config.created = parse_rfc3339(text);
             if config.created.is_none() && !text.is_empty() {
                 config.warnings.push(format!("`created` is not a date: {text:?}"));
             }

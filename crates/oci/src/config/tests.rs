@@ -91,14 +91,14 @@ fn dates_are_read_as_rfc_3339_has_them() {
         ("", None),
     ];
     for (text, expected) in rows {
-        assert_eq!(time::parse_rfc3339(text), expected, "{text}");
+        assert_eq!(parse_rfc3339(text), expected, "{text}");
     }
 }
 
 proptest! {
     #[test]
     fn the_date_parser_never_panics(text: String) {
-        let _date = time::parse_rfc3339(&text);
+        let _date = parse_rfc3339(&text);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! Fractions of a second are dropped, a leap second counts as the second after. Not here: the
 //! current time.
 
-/// Reads `2026-11-24T10:54:20.5+01:00`; `None` for anything else.
-pub(super) fn parse_rfc3339(text: &str) -> Option<i64> {
+/// Reads `2026-11-24T10:54:20.5+01:00` as seconds since 1970; `None` for anything else.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
     let (date, clock) = text.split_at_checked(10)?;
     let (year, month, day) = match *date.split('-').collect::<Vec<_>>().as_slice() {
         [year, month, day] => (number(year, 4)?, number(month, 2)?, number(day, 2)?),
