@@ -10,6 +10,7 @@ use orlop_oci::Digest;
 use orlop_proto::v1::{Kind, VerifyReply};
 use orlop_registry::{Fetched, Pool};
 use orlop_store::{Leased, Store};
+use tokio::sync::Semaphore;
 
 use crate::counts::Counts;
 use crate::failure::Failure;
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     /// Threads that compress.
     pub(crate) workers: Workers,
+    /// Turns to convert a layer ([`orlop_config::limits::CONVERSIONS`]).
+    pub(crate) conversions: Semaphore,
     /// Rules of registries.conf.
     pub(crate) rules: Rules,
     /// Layers that are being converted.

@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use orlop_config::env::{self, Environment};
+use orlop_config::limits;
 use orlop_config::paths::CachePlace;
 use orlop_config::settings::Settings;
 use orlop_config::{Face, Paths};
@@ -21,6 +22,7 @@ use orlop_store::Store;
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 
 use crate::arguments::{self, Arguments, Asked};
 use crate::daemon::{Daemon, Refused, Shared};
@@ -138,6 +140,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         store,
         pool: Pool::new(Clock::new(clock::now, clock::chance), Limits::from(&settings.limits)),
         workers: Workers::new(std::thread::available_parallelism().map_or(1, usize::from)),
+        conversions: Semaphore::new(limits::CONVERSIONS),
         rules: Rules::default(),
         whereabouts: Whereabouts::default(),
         layers: Flights::new(tasks.clone()),

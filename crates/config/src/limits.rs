@@ -85,10 +85,15 @@ pub const MIRROR_ASIDE: Duration = Duration::from_secs(60);
 
 // Transfers.
 
+/// Bytes of a manifest or config in the cache, whatever the limits were when it was fetched.
+pub const STORED_DOCUMENT_BYTES: u64 = 256 << 20;
 /// Blobs of one pull at a time.
 pub const BLOBS_PER_PULL: usize = 4;
 /// Blobs from one host at a time, of all callers together.
 pub const BLOBS_PER_HOST: usize = 8;
+/// Layers that are being converted at a time, of all callers together. Each has a blocking thread,
+/// also while it waits for bytes; the runtime has 512 for all that blocks.
+pub const CONVERSIONS: usize = 64;
 /// Connections to one host.
 pub const CONNECTIONS_PER_HOST: usize = 16;
 /// Bytes of a blob from which on it is fetched in ranges: 64 MiB.

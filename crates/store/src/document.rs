@@ -92,7 +92,7 @@ impl Store {
     pub fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
         let entry = Entry::Blob(digest.clone());
         let Some(leased) = self.open_leased(&entry)? else { return Ok(None) };
-        let bytes = read_all(leased.file(), limits::MANIFEST_BYTES)
+        let bytes = read_all(leased.file(), limits::STORED_DOCUMENT_BYTES)
             .map_err(|cause| Error::disk("read", leased.path(), 0, cause))?;
         let Some(bytes) = bytes else { return Ok(None) };
         if Digest::of(digest.algorithm(), &bytes) == *digest {

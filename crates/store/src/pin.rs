@@ -60,12 +60,18 @@ impl Store {
     /// Lists all pins, by name. What is no pin is passed over.
     ///
     /// # Errors
-    /// [`Error::Disk`] when the directory cannot be read.
+    /// [`Error::Disk`] when the directory or a pin cannot be read: what that one keeps is not
+    /// known, so nothing may be removed.
     pub fn pins(&self) -> Result<Vec<Pin>, Error> {
         let mut pins = Vec::new();
         for found in list(&self.layout().pins())? {
-            let bytes = std::fs::File::open(found.path());
-            let bytes = bytes.and_then(|file| read_all(&file, LIMIT)).ok().flatten();
+            let path = found.path();
+            let bytes = match std::fs::File::open(&path).and_then(|file| read_all(&file, LIMIT)) {
+                Ok(bytes) => bytes,
+                // Taken away in between.
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(cause) => return Err(Error::disk("read", &path, 0, cause)),
+            };
             let stored: Option<Stored> =
                 bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
             match stored {
@@ -73,7 +79,7 @@ impl Store {
                     let entries = entries.iter().filter_map(|name| Entry::from_file_name(name));
                     pins.push(Pin { name, entries: entries.collect() });
                 }
-                None => tracing::warn!(path = %found.path().display(), "a pin cannot be read"),
+                None => tracing::warn!(path = %path.display(), "a file among the pins is none"),
             }
         }
         pins.sort_by(|one, other| one.name.cmp(&other.name));
@@ -107,5 +113,13 @@ mod tests {
         let a = Pin { name: "a".to_owned(), entries: vec![one.clone()] };
         let b = Pin { name: "b".to_owned(), entries: vec![one, two] };
         assert_eq!(pins, [a, b]);
+    }
+
+    #[test]
+    fn a_pin_that_cannot_be_read_lets_nothing_be_removed() {
+        let (_directory, store) = store();
+        store.pin("a", &[Entry::Recipe(key(1))]).unwrap();
+        std::fs::create_dir(store.root().join("pins/unreadable")).unwrap();
+        assert!(matches!(store.pinned(), Err(Error::Disk { .. })));
     }
 }

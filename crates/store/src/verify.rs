@@ -82,18 +82,15 @@ impl Store {
     /// good.
     fn verify_blob(&self, digest: &Digest, stop: &AtomicBool) -> Result<bool, Error> {
         let entry = Entry::Blob(digest.clone());
-        let path = self.path(&entry);
-        let failed = |cause| Error::disk("read", &path, 0, cause);
-        let wrong = match Leased::open(&path)? {
+        let wrong = match Leased::open(&self.path(&entry))? {
             Opened::Missing => return Ok(true),
             Opened::Odd(cause) => format!("cannot be read: {cause}"),
-            Opened::Leased(leased) => {
-                let found = digest_of(leased.file(), digest, stop).map_err(failed)?;
-                if found.ok_or(Error::Stopped)? == *digest {
-                    return Ok(true);
-                }
-                "its bytes have another digest".to_owned()
-            }
+            Opened::Leased(leased) => match digest_of(leased.file(), digest, stop) {
+                Ok(None) => return Err(Error::Stopped),
+                Ok(Some(found)) if found == *digest => return Ok(true),
+                Ok(Some(_)) => "its bytes have another digest".to_owned(),
+                Err(cause) => format!("cannot be read: {cause}"),
+            },
         };
         self.move_aside(&entry, &wrong)?;
         Ok(false)

@@ -162,6 +162,8 @@ async fn convert(
         let partial = partial.lock().unwrap_or_else(PoisonError::into_inner);
         partial.as_ref().map_or(0, Partial::have)
     };
+    // Before a place for the download is taken: whoever has one can go on.
+    let _turn = daemon.conversions.acquire().await;
     // The converter hashes the blob: once is enough.
     let position = Position::unhashed(have);
     let joined = spool::join(sources, &descriptor, position, partial).map_err(Failure::from)?;

