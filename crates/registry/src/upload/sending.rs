@@ -5,7 +5,7 @@
 //! names a least length of pieces, goes in pieces from the start. A registry that does not take
 //! pieces gets the blob whole in a new session. After a failure past the last byte the blob is
 //! looked for before anything is sent again. Rules: `registry.md` §1.8; cases R119 to R132; why:
-//! `docs/decisions/015-uploads-whole-then-in-pieces.md`. Not here: addresses ([`super::place`]).
+//! `docs/decisions/012-uploads-whole-then-in-pieces.md`. Not here: addresses ([`super::place`]).
 
 use std::sync::{Arc, Mutex};
 
