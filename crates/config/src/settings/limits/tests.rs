@@ -53,6 +53,11 @@ fn s43_what_is_no_limit_is_an_error_that_names_the_nearest_key() {
              least 1ms",
         ),
         (
+            "credential-file-bytes = '5MiB'",
+            "orlop.toml:2: limits.credential-file-bytes has to be bytes such as \"1MiB\", 2 to \
+             4194304",
+        ),
+        (
             "stal-time = 3",
             "orlop.toml:2: there is no setting \"limits.stal-time\"; the nearest is \
              \"limits.stall-time\"",
