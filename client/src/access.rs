@@ -112,7 +112,7 @@ fn auth_file(path: &Path, context: &mut Context) -> Result<AuthFile, Failure> {
 /// A URI without the user and password that a URL may hold.
 pub(crate) fn shown(uri: &str) -> String {
     let Some((scheme @ ("http" | "https"), rest)) = uri.split_once("://") else {
-        return uri.to_owned();
+        return orlop_oci::reference::masked(uri).into_owned();
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (host, path) = rest.split_at(end);
@@ -138,6 +138,8 @@ mod tests {
             ("http://me@h", "http://h"),
             ("https://h/a@b", "https://h/a@b"),
             ("docker://h/a@sha256:0", "docker://h/a@sha256:0"),
+            ("docker://me:pw@h:1/a", "docker://***@h:1/a"),
+            ("me:pw@h/a:1@sha256:0", "***@h/a:1@sha256:0"),
             ("a.sif", "a.sif"),
         ] {
             assert_eq!(super::shown(uri), shown);

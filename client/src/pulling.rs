@@ -58,6 +58,9 @@ pub(crate) fn pull(
         match ask(request, telling, context) {
             // The daemon died under this pull: another goes on where it stopped.
             Err(failure) if failure.is_lost_daemon() && tries < TRIES => context.hang_up(),
+            Err(failure) if request.offline && failure.kind() == Kind::ImageNotFound => {
+                return Err(failure.hint("run it once without --offline"));
+            }
             Err(failure) => return Err(context.lost(failure)),
             Ok(Ok(pulled)) => return Ok(pulled),
             Ok(Err(Opening::Gone(_))) if tries < TRIES => {}

@@ -132,6 +132,9 @@ fn a_bare_name_is_dockers_and_other_transports_name_no_registry() {
         let error = refused(&site, &[given]);
         assert_eq!((&error["stage"], &error["kind"]), (&"reference".into(), &kind.into()));
     }
+    let error = refused(&site, &["docker://me:pw@h.example/a"]);
+    assert!(error.to_string().contains("***@h.example/a"), "{error}");
+    assert!(!error.to_string().contains("pw"), "{error}");
 }
 
 #[test]

@@ -59,6 +59,19 @@ fn a_reference_is_resolved_to_the_digest_of_what_it_names() {
 }
 
 #[test]
+fn an_image_without_an_index_has_to_be_for_the_platform_that_is_named() {
+    let registry = Registry::new().image("a:1", Image::tiny().platform("s390x", None)).start();
+    let (site, uri) = (site(&registry), registry.docker("a:1"));
+    for command in ["resolve", "inspect"] {
+        let refused = site.orlop([command, "--platform", "linux/arm64", &uri]).fails(255);
+        refused.says("no image for linux/arm64; offered: linux/s390x");
+        site.orlop([command, "--platform", "linux/s390x", &uri]).success();
+        let both = [command, "--platform", "linux/arm64", "--arch", "s390x", &uri];
+        site.orlop(both).fails(255).says("--platform linux/arm64 and --arch s390x disagree");
+    }
+}
+
+#[test]
 fn what_was_resolved_can_be_pulled() {
     let (registry, _) = with_index();
     let (registry, site) = secure(registry);

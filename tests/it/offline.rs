@@ -25,7 +25,7 @@ fn offline_asks_nothing_and_says_what_is_missing() {
     assert!(bytes(&site, "a.sif") == bytes(&site, "b.sif"));
     assert!(bytes(&site, "a.sif") == bytes(&site, "c.sif"));
     let missing = site.orlop(["pull", "--offline", "d.sif", &other]).fails(255);
-    missing.says("is not in the cache");
+    missing.says("is not in the cache").says("run it once without --offline");
     assert_eq!(registry.requests().len(), 0, "{}", registry.log());
 }
 

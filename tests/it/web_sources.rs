@@ -183,7 +183,8 @@ fn r118_a_certificate_that_nobody_vouches_for_is_refused_unless_told() {
     let outcome = site.orlop(["pull", "a.sif", &url]).fails(255);
     assert!(outcome.stderr.contains("certificate"), "{}", outcome.report());
     nothing_of(&site, &outcome);
-    site.orlop(["pull", "--insecure", "a.sif", &url]).success();
+    let told = site.orlop(["pull", "--insecure", "a.sif", &url]).success();
+    assert!(told.stderr.contains("is not checked"), "{}", told.report());
     assert!(bytes(&site, "a.sif") == file);
 }
 

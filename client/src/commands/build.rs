@@ -80,7 +80,7 @@ const FLAGS: &[Flag] = &[
     Flag::text("library", "URL", "")
         .keys(&["LIBRARY"])
         .hidden()
-        .refused("there is no library service any more; use docker:// or oras://"),
+        .refused("Orlop speaks with no library server: use docker:// or oras://"),
 ];
 
 pub(crate) const COMMAND: Command = Command {

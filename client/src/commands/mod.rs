@@ -77,6 +77,7 @@ fn registry_uri(options: &Options) -> Result<String, Failure> {
     match ImageUri::parse(&text).map_err(|error| pull::uri_failure(&error))? {
         ImageUri::Docker(_) | ImageUri::Oras(_) => Ok(text),
         ImageUri::Path(_) => {
+            let text = crate::access::shown(&text);
             Err(Failure::new(Kind::ReferenceInvalid, format!("{text} names no transport"))
                 .hint(format!("for an image of a registry, type docker://{text}")))
         }

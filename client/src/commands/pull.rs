@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use orlop_oci::platform::PlatformError;
 use orlop_oci::uri::UriError;
 use orlop_oci::{ImageUri, Platform, Transport};
 use orlop_proto::v1::{self, Kind, PullRequest};
@@ -45,7 +46,7 @@ const FLAGS: &[Flag] = &[
     Flag::text("library", "URL", "")
         .keys(&["LIBRARY"])
         .hidden()
-        .refused("there is no library service any more; use docker:// or oras://"),
+        .refused("Orlop speaks with no library server: use docker:// or oras://"),
     Flag::switch("sandbox", "").keys(&["SANDBOX"]).hidden().refused("pull a SIF and run that"),
 ];
 
@@ -135,7 +136,7 @@ pub(crate) fn parse(text: &str) -> Result<ImageUri, Failure> {
         | ImageUri::Url(_) => Ok(uri),
         ImageUri::Path(_) => {
             Err(Failure::new(Kind::ReferenceInvalid, "No transport type URI supplied")
-                .hint(format!("for an image of a registry, type docker://{text}")))
+                .hint(format!("for an image of a registry, type docker://{}", access::shown(text))))
         }
         other => {
             let transport = other.transport().map(Transport::name).unwrap_or_default();
@@ -145,10 +146,14 @@ pub(crate) fn parse(text: &str) -> Result<ImageUri, Failure> {
     }
 }
 
+const LIBRARY_HINT: &str = "push the image's SIF file to an OCI registry, orlop push IMAGE.sif \
+                            oras://HOST/PATH:TAG, and use docker:// or oras:// from then on";
+
 /// What a URI that names nothing comes to.
 pub(crate) fn uri_failure(error: &UriError) -> Failure {
     let hint = "use docker:// for an OCI image or oras:// for a SIF of a registry";
     match error {
+        UriError::Library => Failure::caused(Kind::Unsupported, error).hint(LIBRARY_HINT),
         UriError::Unknown { .. } | UriError::Unsupported { .. } | UriError::Ended { .. } => {
             Failure::caused(Kind::Unsupported, error).hint(hint)
         }
@@ -195,20 +200,33 @@ fn local_file(path: &Path) -> Result<v1::LocalFile, Failure> {
 /// # Errors
 /// SETTINGS_INVALID.
 pub(crate) fn platform(options: &Options) -> Result<Option<v1::Platform>, Failure> {
-    let parsed = match (options.text("platform"), options.text("arch")) {
-        (Some(platform), _) => platform.parse(),
-        (None, Some(arch)) => {
-            Platform::from_arch_flag(&arch, options.text("arch-variant").as_deref())
-        }
-        (None, None) => return Ok(None),
-    };
-    let platform: Platform = parsed.map_err(|error| {
+    let failed = |error: PlatformError| {
         Failure::caused(Kind::SettingsInvalid, &error)
             .within("While processing the arch and arch variant")
             .hint(
                 "supported architectures: amd64, arm64, arm, 386, ppc64le, s390x, riscv64, loong64",
             )
-    })?;
+    };
+    let by_arch = |arch: &str| {
+        Platform::from_arch_flag(arch, options.text("arch-variant").as_deref()).map_err(failed)
+    };
+    let platform: Platform = match (options.text("platform"), options.text("arch")) {
+        (Some(platform), arch) => {
+            let parsed: Platform = platform.parse().map_err(failed)?;
+            // One from a variable gives way.
+            if let Some(arch) =
+                arch.filter(|_| options.is_named("platform") && options.is_named("arch"))
+                && by_arch(&arch)?.architecture != parsed.architecture
+            {
+                let message = format!("--platform {platform} and --arch {arch} disagree");
+                let failure = Failure::new(Kind::SettingsInvalid, message);
+                return Err(failure.hint("give one of the two"));
+            }
+            parsed
+        }
+        (None, Some(arch)) => by_arch(&arch)?,
+        (None, None) => return Ok(None),
+    };
     Ok(Some(v1::Platform {
         os: platform.os,
         architecture: platform.architecture,

@@ -45,7 +45,7 @@ const FLAGS: &[Flag] = &[
     Flag::text("library", "URL", "")
         .keys(&["LIBRARY"])
         .hidden()
-        .refused("there is no library service any more; use oras://"),
+        .refused("Orlop speaks with no library server: use oras://"),
 ];
 
 pub(crate) const COMMAND: Command = Command {
@@ -69,10 +69,26 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     let host = access::host_of(&uri);
     let access = access::access(options, context)?;
     let outcome = push(options, &path, &uri, access, context);
-    let done = outcome.map_err(|failure| failure.about_host(&host).within(within))?;
+    let done = outcome.map_err(|failure| fitted(failure).about_host(&host).within(within))?;
     context.output.info(&format!("Digest: {}", done.digest));
     context.output.info("Upload complete");
     Ok(0)
+}
+
+/// True for the status 405, Method Not Allowed.
+fn is_not_allowed(text: &str) -> bool {
+    [" answered 405 for", " with 405"].iter().any(|words| text.contains(words))
+}
+
+/// Hints that fit a push better than those of the kind.
+fn fitted(failure: Failure) -> Failure {
+    match failure.kind() {
+        Kind::ReferenceInvalid => failure.hint("an image is pushed to oras://HOST/PATH:TAG"),
+        Kind::UploadRefused | Kind::SourceFailed if is_not_allowed(&failure.text()) => {
+            failure.hint("this registry takes no pushes: it may be a mirror that only pulls")
+        }
+        _ => failure,
+    }
 }
 
 fn check_uri(uri: &str) -> Result<(), Failure> {
@@ -86,8 +102,11 @@ fn check_uri(uri: &str) -> Result<(), Failure> {
             Err(Failure::new(Kind::Unsupported, format!("Unsupported transport type: {scheme}"))
                 .hint("use oras://HOST/PATH:TAG"))
         }
-        _ => Err(Failure::new(Kind::ReferenceInvalid, format!("bad uri {uri}"))
-            .hint(format!("use oras://{uri}"))),
+        _ => {
+            let uri = access::shown(uri);
+            Err(Failure::new(Kind::ReferenceInvalid, format!("bad uri {uri}"))
+                .hint(format!("use oras://{uri}")))
+        }
     }
 }
 

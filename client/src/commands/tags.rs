@@ -63,6 +63,9 @@ fn list(
             match event.event {
                 Some(tags_event::Event::Page(page)) if is_json => all.extend(page.tags),
                 Some(tags_event::Event::Page(page)) => output.lines(&page.tags),
+                Some(tags_event::Event::Warning(warning)) if warning.is_detail => {
+                    output.verbose(&warning.text);
+                }
                 Some(tags_event::Event::Warning(warning)) => output.warning(&warning.text),
                 None => {}
             }

@@ -164,10 +164,14 @@ impl Failure {
         hints
     }
 
-    /// Replaces a word that stands for the registry in hints.
+    /// Replaces a word that stands for the registry in hints. Certificates are a host's, whatever
+    /// path a login is for.
     #[must_use]
-    pub(crate) fn about_host(mut self, host: &str) -> Self {
-        self.hints = self.hints().iter().map(|hint| hint.replace("HOST", host)).collect();
+    pub(crate) fn about_host(mut self, place: &str) -> Self {
+        let certificates = format!("certs.d/{}", place.split('/').next().unwrap_or(place));
+        let fill =
+            |hint: &String| hint.replace("certs.d/HOST", &certificates).replace("HOST", place);
+        self.hints = self.hints().iter().map(fill).collect();
         self
     }
 

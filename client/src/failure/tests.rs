@@ -57,6 +57,8 @@ fn a_signal_decides_the_exit_status_and_says_nothing() {
 
 #[test]
 fn hints_of_the_case_come_before_those_of_the_kind() {
+    let refused = Failure::new(Kind::TlsRefused, "x").about_host("h.example:5000/team");
+    assert!(refused.hints()[0].contains("certs.d/h.example:5000/ca.crt"), "{:?}", refused.hints());
     let refused = Failure::new(Kind::CredentialsRefused, "x").about_host("localhost:5000");
     assert_eq!(
         refused.hints(),

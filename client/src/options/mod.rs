@@ -6,7 +6,7 @@
 //!
 //! Not here: the tables ([`crate::flags`]), global flags ([`crate::invocation`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +37,8 @@ pub(crate) enum Unusable {
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     values: BTreeMap<&'static str, Vec<OsString>>,
+    /// Flags of the command line itself.
+    named: BTreeSet<&'static str>,
     positional: Vec<OsString>,
 }
 
@@ -53,6 +55,7 @@ impl Options {
         for flag in spec.flags() {
             if let Some(values) = matches.remove_many::<OsString>(flag.long) {
                 options.values.insert(flag.long, values.collect());
+                options.named.insert(flag.long);
             }
         }
         if let Some(positional) = matches.remove_many::<OsString>(POSITIONAL) {
@@ -136,6 +139,11 @@ impl Options {
             Kind::Switch => self.is_on(flag.long),
             _ => self.values.contains_key(flag.long),
         }
+    }
+
+    /// True when the command line has a flag: variables do not count.
+    pub(crate) fn is_named(&self, long: &str) -> bool {
+        self.named.contains(long)
     }
 
     /// True when a switch is on.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use orlop_config::{Proxies, limits};
 use reqwest::redirect::Policy;
-use rustls::RootCertStore;
 use url::Url;
 
 use crate::address::{Forbidden, Lookup, Rule};
@@ -18,7 +17,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error};
 use crate::realm;
 use crate::surroundings::Roots;
-use crate::tls::{self, Checks, HostCertificates, Verdict};
+use crate::tls::{self, Checks, HostCertificates, Trusted, Verdict};
 
 /// What connections are pooled by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,7 +45,7 @@ pub(crate) struct Client {
 /// Makes a client.
 pub(crate) fn client(
     key: &ClientKey,
-    roots: &RootCertStore,
+    roots: &Trusted,
     certificates: &HostCertificates,
 ) -> Result<Client, Error> {
     let config = tls::config(roots, certificates, key.checks, key.shows_pair)?;

@@ -10,7 +10,6 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use reqwest::redirect::Policy;
-use rustls::RootCertStore;
 use serde::Deserialize;
 use url::Url;
 
@@ -18,7 +17,7 @@ use crate::answer::Body;
 use crate::error::{BoxError, Error};
 use crate::limits::Limits;
 use crate::text;
-use crate::tls::{self, Checks, HostCertificates};
+use crate::tls::{self, Checks, HostCertificates, Trusted};
 
 /// Where Docker listens when nothing else is said.
 const USUAL: &str = "unix:///var/run/docker.sock";
@@ -102,7 +101,7 @@ impl DockerHost {
         }
         let url = format!("{base}images/{name}/get");
         // Nothing is spoken to in TLS; the HTTP library wants to know how it would be.
-        let none = (RootCertStore::empty(), HostCertificates::default());
+        let none = (Trusted::default(), HostCertificates::default());
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(&none.0, &none.1, Checks::All, false)?)
             .redirect(Policy::none())

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use orlop_config::limits;
-use rustls::RootCertStore;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -21,7 +20,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::surroundings::Roots;
-use crate::tls::{self, HostCertificates};
+use crate::tls::{self, HostCertificates, Trusted};
 use crate::token::{Token, TokenKey};
 
 /// Entries of a map before it is swept.
@@ -40,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) contacts: Keyed<ContactKey, Contact>,
     pub(crate) tokens: Keyed<TokenKey, Token>,
     clients: Mutex<HashMap<ClientKey, Client>>,
-    roots: Mutex<HashMap<Roots, Arc<RootCertStore>>>,
+    roots: Mutex<HashMap<Roots, Arc<Trusted>>>,
     places: Mutex<HashMap<(Endpoint, usize), Arc<Semaphore>>>,
     aside: Mutex<HashMap<String, Instant>>,
     /// In KiB: what may wait in memory of blobs that come in parts.
@@ -94,7 +93,7 @@ impl Shared {
         Ok(clients.entry(key.clone()).or_insert(client).clone())
     }
 
-    fn roots(&self, key: &Roots) -> Result<Arc<RootCertStore>, Error> {
+    fn roots(&self, key: &Roots) -> Result<Arc<Trusted>, Error> {
         if let Some(roots) = locked(&self.roots).get(key) {
             return Ok(Arc::clone(roots));
         }

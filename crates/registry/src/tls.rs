@@ -85,12 +85,29 @@ fn wrong(path: &Path, what: &str) -> Error {
     Error::Certificate { path: path.to_owned(), what: what.to_owned() }
 }
 
+/// Who is believed besides a host's own certificates.
+#[derive(Debug)]
+pub(crate) struct Trusted {
+    /// As authorities.
+    authorities: RootCertStore,
+    /// The certificates as they are: a server's own may be among them.
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl Default for Trusted {
+    fn default() -> Self {
+        Self { authorities: RootCertStore::empty(), given: Vec::new() }
+    }
+}
+
 /// Reads the roots. A file replaces the system's file and directories its directories, as for Go
 /// and OpenSSL: the system's own roots are in both, and gone only where both are replaced.
-pub(crate) fn roots(from: &Roots) -> Result<RootCertStore, Error> {
+pub(crate) fn roots(from: &Roots) -> Result<Trusted, Error> {
     let mut store = RootCertStore::empty();
+    let mut given = Vec::new();
     let mut add = |found: CertificateResult| {
-        let (added, _) = store.add_parsable_certificates(found.certs);
+        let (added, _) = store.add_parsable_certificates(found.certs.iter().cloned());
+        given.extend(found.certs);
         (added, found.errors)
     };
     let file = from.file.as_deref();
@@ -98,7 +115,7 @@ pub(crate) fn roots(from: &Roots) -> Result<RootCertStore, Error> {
         add(rustls_native_certs::load_native_certs());
     }
     if file.is_none() && from.directories.is_empty() {
-        return Ok(store);
+        return Ok(Trusted { authorities: store, given });
     }
     let mut added = 0_usize;
     let mut problem = None;
@@ -111,7 +128,7 @@ pub(crate) fn roots(from: &Roots) -> Result<RootCertStore, Error> {
         }
     }
     if added > 0 {
-        return Ok(store);
+        return Ok(Trusted { authorities: store, given });
     }
     let path = file.or(from.directories.first().map(PathBuf::as_path)).unwrap_or(Path::new(""));
     Err(problem.unwrap_or_else(|| wrong(path, "holds no certificate")))
@@ -120,7 +137,7 @@ pub(crate) fn roots(from: &Roots) -> Result<RootCertStore, Error> {
 /// Puts together how TLS is spoken to a host. `shows_pair` is false for any other host than the
 /// one whose directory this is.
 pub(crate) fn config(
-    roots: &RootCertStore,
+    roots: &Trusted,
     host: &HostCertificates,
     checks: Checks,
     shows_pair: bool,
@@ -132,7 +149,7 @@ pub(crate) fn config(
         .map_err(unusable)?;
     let builder = match checks {
         Checks::All => {
-            let mut store = roots.clone();
+            let mut store = roots.authorities.clone();
             store.add_parsable_certificates(host.authorities.iter().cloned());
             if store.is_empty() {
                 // No server is believed, and plain http goes all the same.
@@ -141,7 +158,7 @@ pub(crate) fn config(
                 let (store, provider) = (Arc::new(store), Arc::clone(&provider));
                 let usual = WebPkiServerVerifier::builder_with_provider(store, provider).build();
                 let usual = usual.map_err(|cause| wrong(Path::new("TLS"), &cause.to_string()))?;
-                let given = host.authorities.clone();
+                let given = host.authorities.iter().chain(&roots.given).cloned().collect();
                 let checked = Arc::new(Checked { usual, given });
                 builder.dangerous().with_custom_certificate_verifier(checked)
             }
@@ -160,8 +177,8 @@ pub(crate) fn config(
 }
 
 /// Checks as it should be. A certificate that says that it is an authority, as those that
-/// `openssl req -x509` makes, is a server's too where `certs.d` holds that very certificate: Go's
-/// TLS, and so Docker and podman, take it.
+/// `openssl req -x509` makes, is a server's too where `certs.d` or the roots hold that very
+/// certificate: Go's TLS, and so Docker and podman, take it.
 #[derive(Debug)]
 struct Checked {
     usual: Arc<WebPkiServerVerifier>,
@@ -318,7 +335,7 @@ fn fault(problem: &rustls::CertificateError) -> String {
             "it is signed in a way that is not safe, such as with SHA-1".to_owned()
         }
         problem if is_its_own(problem) => {
-            "it is its own authority, and certs.d does not hold it".to_owned()
+            "it is its own authority, and neither certs.d nor SSL_CERT_FILE holds it".to_owned()
         }
         other => other.to_string(),
     }
@@ -361,9 +378,19 @@ mod tests {
     }
 
     #[test]
+    fn roots_of_a_file_without_certificates_are_an_error_that_names_it() {
+        let junk = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(junk.path(), "junk").unwrap();
+        let from = Roots { file: Some(junk.path().into()), directories: Vec::new() };
+        let expected = format!("{}: holds no certificate", junk.path().display());
+        assert_eq!(roots(&from).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
     fn a_machine_without_any_authority_still_speaks_plain_http() {
         let none = HostCertificates::default();
-        config(&RootCertStore::empty(), &none, Checks::All, false).unwrap();
+        let nobody = Trusted::default();
+        config(&nobody, &none, Checks::All, false).unwrap();
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::attempts::Attempts;
 use crate::contact::Contact;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Wanted};
+use crate::notice::Notice;
 use crate::range::ContentRange;
 use crate::repository::{Repository, refuse_encoding};
 use crate::request::Ask;
@@ -81,6 +82,9 @@ impl Session {
         let certificates = self.surroundings().certificates(&host)?;
         let certificates = Arc::new(HostCertificates::parse(&certificates)?);
         let checks = if insecure { Checks::None } else { Checks::All };
+        if insecure && url.scheme() == "https" {
+            self.tell_of_host(Notice::Unverified { host: host.to_string() });
+        }
         let contact = Contact::of_url(endpoint, checks, certificates);
         let repository = Repository::of_host(self, host, insecure);
         Ok(WebFile { repository, contact, url, authorization })

@@ -180,8 +180,10 @@ fn inspected(
     access: Option<v1::Access>,
 ) -> Result<inspect::Wanted, Failure> {
     let (reference, is_oras) = reference(uri)?;
+    let platform_explicit = sent.is_some();
     let platform = (!top_only).then(|| platform(sent, Some(&reference)));
-    Ok(inspect::Wanted { reference, is_oras, platform, access: access.unwrap_or_default() })
+    let access = access.unwrap_or_default();
+    Ok(inspect::Wanted { reference, is_oras, platform, platform_explicit, access })
 }
 
 #[tonic::async_trait]

@@ -10,7 +10,8 @@ use orlop_proto::v1;
 use orlop_registry::Fetched;
 
 use super::documents::{self, Chosen};
-use super::{lookup, pull};
+use super::lookup;
+use super::pull::{self, Asked};
 use crate::caller::Caller;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -24,6 +25,8 @@ pub(crate) struct Wanted {
     pub(crate) is_oras: bool,
     /// Platform of the manifest; none for the top document alone.
     pub(crate) platform: Option<Platform>,
+    /// The user named it.
+    pub(crate) platform_explicit: bool,
     /// How to reach the registry and as whom.
     pub(crate) access: v1::Access,
 }
@@ -50,12 +53,15 @@ pub(crate) async fn resolve(
     caller: &Caller,
     wanted: Wanted,
 ) -> Result<v1::ResolveReply, Failure> {
-    let Wanted { reference, is_oras, platform, access } = wanted;
+    let Wanted { reference, is_oras, platform, platform_explicit, access } = wanted;
     let mut asked = pull::ask(daemon, caller, &reference, access, !is_oras).await?;
     let (digest, manifest_digest, source, mut warnings) = match platform {
         Some(platform) => {
             let (chosen, answered) =
                 documents::choose_manifest(daemon, &asked, &reference, &platform).await?;
+            if platform_explicit {
+                check_platform(daemon, &asked, &chosen, platform).await?;
+            }
             let Chosen { top, digest, source, warnings, .. } = chosen;
             lookup::remember(daemon, &reference, &answered, &digest);
             (top.digest.to_string(), digest.to_string(), source, warnings)
@@ -86,7 +92,7 @@ pub(crate) async fn inspect(
     caller: &Caller,
     wanted: Wanted,
 ) -> Result<Inspected, Failure> {
-    let Wanted { reference, is_oras, platform, access } = wanted;
+    let Wanted { reference, is_oras, platform, platform_explicit, access } = wanted;
     let mut asked = pull::ask(daemon, caller, &reference, access, !is_oras).await?;
     let Some(platform) = platform else {
         let (top, source, _) = documents::find_top(daemon, &asked).await?;
@@ -101,6 +107,9 @@ pub(crate) async fn inspect(
     };
     let (chosen, answered) =
         documents::choose_manifest(daemon, &asked, &reference, &platform).await?;
+    if platform_explicit {
+        check_platform(daemon, &asked, &chosen, platform).await?;
+    }
     let config = documents::config_bytes(daemon, Some(&asked.sources), &chosen.manifest).await?;
     lookup::remember(daemon, &reference, &answered, &chosen.digest);
     let Chosen { top, digest, bytes, source, by_index, warnings, .. } = chosen;
@@ -110,6 +119,21 @@ pub(crate) async fn inspect(
     done.warnings.extend(asked.notices());
     let manifest = if by_index { bytes } else { Bytes::new() };
     Ok(Inspected { top: top.bytes, manifest, config, done })
+}
+
+/// An image without an index has to be for the platform that the user named, as in a pull. What is
+/// no image of layers says nothing about platforms.
+async fn check_platform(
+    daemon: &Daemon,
+    asked: &Asked,
+    chosen: &Chosen,
+    wanted: Platform,
+) -> Result<(), Failure> {
+    if chosen.by_index || !chosen.manifest.config.media_type.is_image_config() {
+        return Ok(());
+    }
+    let config = documents::config_of(daemon, Some(&asked.sources), &chosen.manifest).await?;
+    pull::settle_platform(chosen, &config, wanted, true).map(drop)
 }
 
 fn done(reference: &Reference, top: &Fetched, source: String) -> v1::InspectDone {

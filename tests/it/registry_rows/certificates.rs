@@ -119,6 +119,12 @@ fn r109_a_certificate_that_is_its_own_authority_is_accepted_where_certs_d_holds_
             let outcome = site.orlop(["pull", "a.sif", &registry.docker(IMAGE)]);
             assert!(outcome.status == 0, "{variant}: {}", outcome.report());
 
+            let registry = self::registry(&identity);
+            let site = bare_site().watch(&registry);
+            site.write_home("own.pem", identity.certificate_pem().as_bytes());
+            let run = site.run(["pull", "a.sif", &registry.docker(IMAGE)]);
+            run.env("SSL_CERT_FILE", site.home().join("own.pem")).outcome().success();
+
             let other = Identity::alone(&[NAME], is_ca);
             let registry = self::registry(&identity);
             let site = bare_site().watch(&registry).trust(&other, &registry.host());

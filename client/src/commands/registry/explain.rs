@@ -18,7 +18,7 @@ use orlop_proto::v1::Kind;
 use serde_json::{Value, json};
 
 use super::{AUTHFILE, why};
-use crate::commands::Command;
+use crate::commands::{Command, pull};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::flags::{Count, Flag, Spec};
@@ -143,7 +143,7 @@ fn parse(argument: &std::ffi::OsStr) -> Result<(Transport, Reference), Refusal> 
                 UriError::Empty => "empty",
                 _ => "format",
             };
-            Err(refuse(kind, Failure::caused(Kind::ReferenceInvalid, &error)))
+            Err(refuse(kind, pull::uri_failure(&error)))
         }
     }
 }

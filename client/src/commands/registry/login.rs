@@ -128,6 +128,10 @@ fn log_in(options: &Options, place: &Place, context: &mut Context) -> Result<(),
 
 fn password(options: &Options, context: &mut Context) -> Result<Secret, Failure> {
     let asked = "Password / Token: ";
+    if options.is_named("password") && options.is_on("password-stdin") {
+        let message = "--password and --password-stdin cannot be given together";
+        return Err(Failure::new(Kind::SettingsInvalid, message).hint("give one of the two"));
+    }
     let password = if options.is_on("password-stdin") {
         prompt::from_stdin(asked)?
     } else if let Some(password) = options.value("password") {

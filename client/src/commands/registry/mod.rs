@@ -64,6 +64,7 @@ impl Place {
             && !host.contains(char::is_whitespace)
             && !host.contains(char::is_control);
         if !is_plain {
+            let (text, host) = (crate::access::shown(text), crate::access::shown(host));
             return Err(Failure::new(
                 Kind::ReferenceInvalid,
                 format!("while {doing} {text}: \"{host}\" is not a registry's host name"),

@@ -239,8 +239,16 @@ fn unknown(name: &str) -> String {
     let last = |key: &str| key.rsplit('.').next().map_or(0, |last| distance(&name, last));
     let keys = KEYS.iter().map(|key| (*key).to_owned());
     let keys = keys.chain(LIMIT_KEYS.iter().map(|key| format!("limits.{key}")));
-    let nearest = keys.min_by_key(|key| distance(&name, key).min(last(key)));
-    format!("there is no setting {name:?}; the nearest is {:?}", nearest.unwrap_or_default())
+    let far = |key: &String| distance(&name, key).min(last(key));
+    match keys.min_by_key(far).filter(|key| is_near(far(key), &name)) {
+        Some(nearest) => format!("there is no setting {name:?}; the nearest is {nearest:?}"),
+        None => format!("there is no setting {name:?}"),
+    }
+}
+
+/// True where so few letters differ that a word may have been meant for the other.
+fn is_near(distance: usize, word: &str) -> bool {
+    distance <= (word.chars().count() / 3).max(2)
 }
 
 /// Letters to insert, remove or replace to make one word of the other.

@@ -4,6 +4,7 @@
 //! always there, the tag is `latest` only where neither tag nor digest was given.
 //! Not here: transports such as `docker://` ([`crate::uri`]); mirrors (`orlop-config`).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -79,6 +80,47 @@ pub enum ReferenceErrorKind {
     NotCanonical,
 }
 
+impl ReferenceError {
+    fn of(kind: ReferenceErrorKind, text: &str) -> Self {
+        let text = masked(text);
+        let kind = match kind {
+            ReferenceErrorKind::Uppercase { path } => {
+                ReferenceErrorKind::Uppercase { path: masked(&path).into_owned() }
+            }
+            kind => kind,
+        };
+        Self { kind, text: text.chars().take(400).collect() }
+    }
+}
+
+/// A text that was given as a reference, for messages: what looks like a user and password before
+/// a host, in front of which a transport may stand, is `***`. A reference has no place for them.
+///
+/// ```
+/// use orlop_oci::reference::masked;
+/// assert_eq!(masked("docker://me:pw@host.example/x"), "docker://***@host.example/x");
+/// assert_eq!(masked("alpine:3@sha256:00"), "alpine:3@sha256:00");
+/// ```
+#[must_use]
+pub fn masked(text: &str) -> Cow<'_, str> {
+    let (before, rest) = match text.split_once("://") {
+        Some((transport, rest)) => (text.get(..transport.len() + 3).unwrap_or_default(), rest),
+        None => ("", text),
+    };
+    let Some((user, place)) = rest.rsplit_once('@') else { return Cow::Borrowed(text) };
+    let is_digest = ["sha", "md5"].iter().any(|name| place.starts_with(name))
+        && place.contains(':')
+        || !user.contains(':') && !place.contains('/');
+    if is_digest {
+        // Another may stand before it.
+        return match user.rsplit_once('@') {
+            Some(_) => Cow::Owned(format!("{before}{}@{place}", masked(user))),
+            None => Cow::Borrowed(text),
+        };
+    }
+    Cow::Owned(format!("{before}***@{place}"))
+}
+
 impl ReferenceErrorKind {
     /// Returns the kind's name in `tests/data/reference-cases.toml`.
     #[must_use]
@@ -103,7 +145,7 @@ impl Reference {
     /// # Errors
     /// One [`ReferenceErrorKind`] for each way a text can be outside the grammar.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
-        parse(text).map_err(|kind| ReferenceError { kind, text: text.chars().take(400).collect() })
+        parse(text).map_err(|kind| ReferenceError::of(kind, text))
     }
 
     /// Parses a text that must name its host, its path and a tag or digest in full, as the result
@@ -118,7 +160,7 @@ impl Reference {
             Ok(reference)
         } else {
             let kind = ReferenceErrorKind::NotCanonical;
-            Err(ReferenceError { kind, text: text.chars().take(400).collect() })
+            Err(ReferenceError::of(kind, text))
         }
     }
 

@@ -123,6 +123,9 @@ pub enum UriError {
         /// Which.
         transport: Transport,
     },
+    /// `library://`: its servers are no registries.
+    #[error("library:// is not supported: Orlop pulls docker://, oras:// and https://")]
+    Library,
     /// A transport whose service is gone.
     #[error("the service behind {transport}:// has ended")]
     Ended {
@@ -299,7 +302,8 @@ fn parse_uri(transport: Transport, text: &str, rest: &str) -> Result<ImageUri, U
             let (path, image) = split_image(rest.strip_prefix("//").unwrap_or(rest));
             Ok(ImageUri::Local { transport, path: named(path)?.into(), image })
         }
-        Transport::Library | Transport::Shub => Err(UriError::Ended { transport }),
+        Transport::Library => Err(UriError::Library),
+        Transport::Shub => Err(UriError::Ended { transport }),
         Transport::Ipfs | Transport::Buildkit | Transport::Dockerfile => {
             Err(UriError::Unsupported { transport })
         }

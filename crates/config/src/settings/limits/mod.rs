@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{distance, integer, parse_bytes, parse_duration};
+use super::{distance, integer, is_near, parse_bytes, parse_duration};
 use crate::env::{Environment, SENT_LIMITS as PREFIX};
 use crate::error::Error;
 use crate::limits as defaults;
@@ -234,8 +234,11 @@ impl Limits {
             let Some(key) = KEYS.iter().copied().find(|known| spelled(known) == key) else {
                 let nearest = KEYS.iter().min_by_key(|known| distance(key, &spelled(known)));
                 let nearest = nearest.map(|known| spelled(known)).unwrap_or_default();
-                let problem = format!("there is no such limit; the nearest is {PREFIX}{nearest}");
-                return Err(failed(problem));
+                return Err(failed(if is_near(distance(key, &nearest), key) {
+                    format!("there is no such limit; the nearest is {PREFIX}{nearest}")
+                } else {
+                    "there is no such limit".to_owned()
+                }));
             };
             let written = value.to_str().map_or(Written::Neither, Written::Text);
             self.put(key, &written)

@@ -68,6 +68,7 @@ fn s43_what_is_no_limit_is_an_error_that_names_the_nearest_key() {
     }
     let rows = [
         ("ORLOP_LIMITS_TRIES", "many", "\"many\" is not a number, at least 1"),
+        ("ORLOP_LIMITS_NOPE", "1", "there is no such limit"),
         ("ORLOP_LIMITS_TRIES", "-1", "\"-1\" is not a number, at least 1"),
         (
             "ORLOP_LIMITS_HEADER_TIMES",
