@@ -103,10 +103,7 @@ impl ReferenceError {
 /// ```
 #[must_use]
 pub fn masked(text: &str) -> Cow<'_, str> {
-    let (before, rest) = match text.split_once("://") {
-        Some((transport, rest)) => (text.get(..transport.len() + 3).unwrap_or_default(), rest),
-        None => ("", text),
-    };
+    let (before, rest) = text.split_at(text.find("://").map_or(0, |at| at.saturating_add(3)));
     let Some((user, place)) = rest.rsplit_once('@') else { return Cow::Borrowed(text) };
     let is_digest = ["sha", "md5"].iter().any(|name| place.starts_with(name))
         && place.contains(':')
