@@ -149,12 +149,32 @@ impl Repository {
     /// registry has no `HEAD`.
     pub async fn head_manifest(&self, selector: &str) -> Result<Head, Error> {
         let ask = self.manifest_ask(Method::HEAD, selector).await?;
-        let answer = self.ask(&ask).await?;
+        let answer = match self.ask(&ask).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.in_words(error, selector).await),
+        };
         Ok(Head {
             digest: named_digest(answer.response.headers()),
             media_type: answer.text_header(&header::CONTENT_TYPE).map(MediaType::parse),
             size: answer.text_header(&header::CONTENT_LENGTH).and_then(|text| text.parse().ok()),
         })
+    }
+
+    /// What a registry refuses by a rule of its own it explains in the body, and an answer to
+    /// `HEAD` has none: such a refusal is asked for once more by `GET`.
+    async fn in_words(&self, error: Error, selector: &str) -> Error {
+        let is_silent = match &error {
+            Error::Failed { status: 402 | 409 | 412 | 422 | 451, message, .. }
+            | Error::Limited { status: 429, retry_after: None, message, .. } => message.is_empty(),
+            _ => false,
+        };
+        if !is_silent {
+            return error;
+        }
+        match self.fetch_document(selector).await {
+            Err(told @ (Error::Failed { .. } | Error::Limited { .. })) => told,
+            _ => error,
+        }
     }
 
     /// Fetches the manifest or index that a tag names.

@@ -107,6 +107,24 @@ fn r106_a_pull_quota_is_not_waited_for() {
 }
 
 #[test]
+fn r106_the_reason_that_a_head_cannot_tell_is_asked_for() {
+    let mut stage = stage();
+    let quota = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#;
+    let policy = r#"{"errors":[{"code":"PROJECTPOLICYVIOLATION","message":"current image with 12 vulnerabilities cannot be pulled"}]}"#;
+    for (status, body, kind, words) in [
+        (429, quota, "the registry limits pulls", "You have reached your pull rate limit."),
+        (412, policy, "the registry failed", "current image with 12 vulnerabilities"),
+    ] {
+        let variant = status.to_string();
+        stage.begin(head(IMAGE), [Answer::Status(status)]);
+        stage.registry.script(manifest(IMAGE), [Answer::With(status, Vec::new(), body.into())]);
+        let outcome = stage.fails(&variant, kind);
+        assert!(outcome.stderr.contains(words), "{variant}: {}", outcome.report());
+        stage.counts(&variant, &manifest(IMAGE), 1);
+    }
+}
+
+#[test]
 fn r107_statuses_that_pass_are_tried_again_and_others_are_not() {
     let mut stage = stage();
     let passing = [500, 502, 503, 504].map(Answer::Status);
