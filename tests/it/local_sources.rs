@@ -351,6 +351,30 @@ fn a_broken_archive_is_refused_and_the_whole_one_taken_after_it() {
 }
 
 #[test]
+fn the_limits_of_the_caller_hold_for_archives_too() {
+    let site = bare_site();
+    saved(&site, "a.tar", &Saved::new("a:1", small()));
+    saved(&site, "a.tar.gz", &Saved::new("a:1", small()).wrapped(Wrapping::Gzip));
+    saved(&site, "old.tar", &Saved::new("a:1", small()).sort(Sort::Repositories));
+    layout(&site, "ol", small());
+    for (variable, value, source, key) in [
+        ("LAYER_BYTES", "100000", "docker-archive:a.tar.gz", "layer-bytes"),
+        ("LAYERS", "1", "docker-archive:a.tar", "layers"),
+        ("LAYERS", "1", "docker-archive:old.tar", "layers"),
+        ("CONFIG_BYTES", "10", "docker-archive:a.tar", "config-bytes"),
+        ("CONFIG_BYTES", "10", "oci:ol", "config-bytes"),
+        ("MANIFEST_BYTES", "10", "oci:ol", "manifest-bytes"),
+    ] {
+        let variable = format!("ORLOP_LIMITS_{variable}");
+        let said = format!("limits.{key} is {value}");
+        let outcome = site.run(["pull", "out.sif", source]).env(&variable, value).outcome();
+        let outcome = outcome.fails(255);
+        assert!(outcome.stderr.contains(&said), "{source}: {said}: {}", outcome.report());
+    }
+    site.orlop(["pull", "out.sif", "docker-archive:a.tar.gz"]).success();
+}
+
+#[test]
 fn of_two_entries_of_one_name_the_last_counts() {
     let site = bare_site();
     let one = Saved::new("a:1", Image::tiny());

@@ -6,7 +6,9 @@
 use std::path::PathBuf;
 
 use orlop_kit::image::saved::Saved;
-use orlop_kit::{Answer, Artifact, Docker, Identity, Image, Outcome, Registry, Site, any, layer};
+use orlop_kit::{
+    Answer, Artifact, Docker, Identity, Image, Outcome, Piece, Registry, Site, any, layer,
+};
 use rustix::process::Signal;
 
 use crate::world::{bare_site, bytes, site};
@@ -215,6 +217,28 @@ fn an_interrupted_download_leaves_nothing() {
     assert!(site.tree(&site.work()).is_empty());
 }
 
+#[test]
+fn a_file_that_never_ends_is_given_up_at_its_limit() {
+    let file = sif(Image::tiny());
+    let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
+    let endless = vec![
+        Piece::Bytes([head, file.clone()].concat()),
+        Piece::Times(u64::MAX, vec![0; 64 << 10]),
+    ];
+    let (registry, url) = server(&file, vec![Answer::Play(endless)]);
+    let site = bare_site().watch(&registry).env("ORLOP_LIMITS_LAYER_BYTES", "4MiB");
+    let endless = site.orlop(["pull", "a.sif", &url]).fails(255);
+    assert!(endless.stderr.contains("layer-bytes = 4194304"), "{}", endless.report());
+    nothing_of(&site, &endless);
+    assert_eq!(registry.count(&layer(0)), 1);
+
+    // What says its length is not downloaded at all.
+    let site = bare_site().watch(&registry).env("ORLOP_LIMITS_LAYER_BYTES", "1000");
+    let long = site.orlop(["pull", "a.sif", &url]).fails(255);
+    assert!(long.stderr.contains("layer-bytes = 1000"), "{}", long.report());
+    nothing_of(&site, &long);
+}
+
 /// The socket of a Docker in the site's runtime directory.
 fn socket(site: &Site) -> PathBuf {
     site.runtime().join("docker.sock")
@@ -264,5 +288,11 @@ fn a_docker_that_is_not_there_or_breaks_off_is_told() {
     let cut = site.orlop(["pull", "--docker-host", &docker.host(), "docker-daemon:a:1"]);
     let cut = cut.fails(255);
     assert!(cut.stderr.contains("broke off"), "{}", cut.report());
+
+    let site = site.env("ORLOP_LIMITS_LAYER_BYTES", "600000");
+    let long = site.orlop(["pull", "--docker-host", &docker.host(), "docker-daemon:a:1"]);
+    let long = long.fails(255);
+    let wanted = "docker-daemon:a:1 reached the limit layer-bytes = 600000";
+    assert!(long.stderr.contains(wanted), "{}", long.report());
     assert!(site.tree(&site.work()).is_empty());
 }

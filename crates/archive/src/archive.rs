@@ -11,6 +11,7 @@ use orlop_oci::{LocalImage, Platform};
 
 use crate::chosen::Chosen;
 use crate::error::Error;
+use crate::limits::Limits;
 use crate::local::Local;
 use crate::tree::{Content, Tree};
 use crate::{docker, layout, spool};
@@ -40,8 +41,14 @@ impl Archive {
     /// # Errors
     /// [`Error::Open`], [`Error::Kind`], [`Error::NotAnArchive`], [`Error::Tar`],
     /// [`Error::Limit`], [`Error::Spool`], [`Error::Stopped`].
-    pub fn open(form: Form, path: &Path, spool: &Path, stop: &AtomicBool) -> Result<Self, Error> {
-        Self::of(form, Local::open(path)?, spool, stop)
+    pub fn open(
+        form: Form,
+        path: &Path,
+        spool: &Path,
+        limits: Limits,
+        stop: &AtomicBool,
+    ) -> Result<Self, Error> {
+        Self::of(form, Local::open(path)?, spool, limits, stop)
     }
 
     /// Takes an open file, which messages call `name`.
@@ -53,16 +60,23 @@ impl Archive {
         file: File,
         name: &Path,
         spool: &Path,
+        limits: Limits,
         stop: &AtomicBool,
     ) -> Result<Self, Error> {
-        Self::of(form, Local::of(file, name)?, spool, stop)
+        Self::of(form, Local::of(file, name)?, spool, limits, stop)
     }
 
-    fn of(form: Form, local: Local, spool: &Path, stop: &AtomicBool) -> Result<Self, Error> {
+    fn of(
+        form: Form,
+        local: Local,
+        spool: &Path,
+        limits: Limits,
+        stop: &AtomicBool,
+    ) -> Result<Self, Error> {
         let refused = |found, wanted| Error::Kind { path: local.path.clone(), found, wanted };
         match (form, local.is_directory) {
             (Form::Layout, true) => {
-                return Ok(Self { form, tree: Arc::new(Tree::directory(local)) });
+                return Ok(Self { form, tree: Arc::new(Tree::directory(local, limits)) });
             }
             (Form::Layout, false) => {
                 return Err(refused("a file", "a directory in the OCI layout (or oci-archive:)"));
@@ -77,14 +91,14 @@ impl Archive {
         let file = Arc::new(local.file.try_clone().map_err(failed)?);
         let size = file.metadata().map_err(failed)?.len();
         let whole = Content::new(Arc::clone(&file), 0, size);
-        let file = match spool::unpacked(&local, whole, spool, stop)? {
+        let file = match spool::unpacked(&local, whole, spool, &limits.tar, stop)? {
             Some(plain) => {
                 local.unchanged()?;
                 Arc::new(plain)
             }
             None => file,
         };
-        Ok(Self { form, tree: Arc::new(Tree::archive(local, file)?) })
+        Ok(Self { form, tree: Arc::new(Tree::archive(local, file, limits)?) })
     }
 
     /// Finds the image that was named, or the one that can be meant, for a platform.

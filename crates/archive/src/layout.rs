@@ -6,9 +6,7 @@
 
 use std::sync::Arc;
 
-use orlop_config::limits::{
-    ARCHIVE_DOCUMENT_BYTES, CONFIG_BYTES, INDEX_DEPTH, INDEX_MANIFESTS, MANIFEST_BYTES,
-};
+use orlop_config::limits::ARCHIVE_DOCUMENT_BYTES;
 use orlop_oci::json::Json;
 use orlop_oci::manifest::By;
 use orlop_oci::selection::{Choice, SelectionError, rank};
@@ -40,7 +38,7 @@ pub(crate) fn choose(
         Start::Platforms(index) => (layout.choose_entry(&index, platform, &mut 0)?, true),
     };
     let (mut warnings, mut seen) = (Vec::new(), 0);
-    for _ in 0..=INDEX_DEPTH {
+    for _ in 0..=tree.limits.index_depth {
         let (document, bytes, more) = layout.document(&entry)?;
         warnings.extend(more);
         match document {
@@ -65,7 +63,7 @@ pub(crate) fn choose(
             }
         }
     }
-    Err(layout.limit("the index", "index-depth", INDEX_DEPTH))
+    Err(layout.limit("the index", "index-depth", tree.limits.index_depth))
 }
 
 /// Where a blob is.
@@ -148,8 +146,11 @@ impl Layout<'_> {
     /// A digest may be that of a manifest within an index.
     fn below(&self, index: &Index, image: Option<&LocalImage>) -> Result<Start, Error> {
         if let Some(LocalImage::Digest(digest)) = image
-            && let Some(bytes) =
-                self.tree.read(&blob_name(digest), "manifest-bytes", MANIFEST_BYTES)?
+            && let Some(bytes) = self.tree.read(
+                &blob_name(digest),
+                "manifest-bytes",
+                self.tree.limits.manifest_bytes,
+            )?
         {
             let parsed = Document::parse(&bytes, None, By::Digest);
             let (document, _) = parsed.map_err(|cause| self.wrong(&digest.to_string(), cause))?;
@@ -174,7 +175,7 @@ impl Layout<'_> {
         &self,
         index: &Index,
         wanted: &Platform,
-        seen: &mut usize,
+        seen: &mut u64,
     ) -> Result<Descriptor, Error> {
         let inside = match choose_platform(index, wanted)? {
             Choice::Entry(entry) => return Ok(entry.clone()),
@@ -186,8 +187,9 @@ impl Layout<'_> {
                 return Ok(entry.clone());
             }
             *seen = seen.saturating_add(1);
-            if *seen > INDEX_MANIFESTS {
-                return Err(self.limit("the index", "index-manifests", INDEX_MANIFESTS));
+            let most = self.tree.limits.index_manifests;
+            if *seen > most {
+                return Err(self.limit("the index", "index-manifests", most));
             }
             let (Document::Manifest(manifest), ..) = self.document(entry)? else { continue };
             if !manifest.config.media_type.is_image_config() {
@@ -204,7 +206,7 @@ impl Layout<'_> {
     }
 
     fn document(&self, entry: &Descriptor) -> Result<(Document, Vec<u8>, Vec<String>), Error> {
-        let bytes = self.blob(entry, "manifest-bytes", MANIFEST_BYTES)?;
+        let bytes = self.blob(entry, "manifest-bytes", self.tree.limits.manifest_bytes)?;
         let by = By::Descriptor(entry.media_type.clone());
         let parsed = Document::parse(&bytes, None, by);
         let name = entry.digest.to_string();
@@ -213,7 +215,7 @@ impl Layout<'_> {
     }
 
     fn config(&self, manifest: &Manifest) -> Result<Vec<u8>, Error> {
-        self.blob(&manifest.config, "config-bytes", CONFIG_BYTES)
+        self.blob(&manifest.config, "config-bytes", self.tree.limits.config_bytes)
     }
 
     /// A small blob, compared with its descriptor.
@@ -245,8 +247,7 @@ impl Layout<'_> {
         Error::Document { path: self.tree.path().to_owned(), name: name.to_owned(), cause }
     }
 
-    fn limit(&self, name: &str, key: &'static str, limit: usize) -> Error {
-        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    fn limit(&self, name: &str, key: &'static str, limit: u64) -> Error {
         Error::Limit { path: self.tree.path().to_owned(), name: name.to_owned(), key, limit }
     }
 }

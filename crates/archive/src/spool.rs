@@ -34,18 +34,19 @@ pub(crate) fn unpacked(
     local: &Local,
     whole: Content,
     directory: &Path,
+    limits: &Limits,
     stop: &AtomicBool,
 ) -> Result<Option<File>, Error> {
     let reader: Box<dyn Read> = match compression(local)? {
         Compression::None => return Ok(None),
-        Compression::GzipOrZstd => Box::new(Decompressed::new(whole, Limits::default())),
+        Compression::GzipOrZstd => Box::new(Decompressed::new(whole, *limits)),
         Compression::Xz => {
             let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED);
             let stream = stream.map_err(|error| broken(local, &error.to_string()))?;
             Box::new(XzDecoder::new_stream(BufReader::with_capacity(PIECE, whole), stream))
         }
     };
-    copy(local, reader, directory, stop).map(Some)
+    copy(local, reader, directory, limits.layer_bytes, stop).map(Some)
 }
 
 fn compression(local: &Local) -> Result<Compression, Error> {
@@ -80,6 +81,7 @@ fn copy(
     local: &Local,
     mut reader: Box<dyn Read>,
     directory: &Path,
+    limit: u64,
     stop: &AtomicBool,
 ) -> Result<File, Error> {
     let spool = |cause: io::Error| Error::Spool {
@@ -89,7 +91,6 @@ fn copy(
     };
     let mut file = tempfile::tempfile_in(directory).map_err(spool)?;
     let mut buffer = vec![0; PIECE];
-    let limit = Limits::default().layer_bytes;
     let mut made = 0_u64;
     loop {
         if stop.load(Ordering::Relaxed) {

@@ -12,11 +12,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orlop_config::limits::{ARCHIVE_ENTRIES, ARCHIVE_LINKS};
-use orlop_image::{Limits, MemberKind};
+use orlop_image::MemberKind;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::limits::Limits;
 use crate::local::Local;
 use crate::names::{clean, shown, target};
 
@@ -25,6 +26,7 @@ use crate::names::{clean, shown, target};
 pub(crate) struct Tree {
     /// The caller's file or directory.
     pub(crate) local: Local,
+    pub(crate) limits: Limits,
     kind: Kind,
 }
 
@@ -70,19 +72,19 @@ impl Read for Content {
 
 impl Tree {
     /// The files of a directory.
-    pub(crate) fn directory(local: Local) -> Self {
-        Self { local, kind: Kind::Directory }
+    pub(crate) fn directory(local: Local, limits: Limits) -> Self {
+        Self { local, limits, kind: Kind::Directory }
     }
 
     /// The files of the tar in `file`: the caller's own, or what it was unpacked to.
-    pub(crate) fn archive(local: Local, file: Arc<File>) -> Result<Self, Error> {
-        let members = orlop_image::members(&file, &Limits::default(), ARCHIVE_ENTRIES);
+    pub(crate) fn archive(local: Local, file: Arc<File>, limits: Limits) -> Result<Self, Error> {
+        let members = orlop_image::members(&file, &limits.tar, ARCHIVE_ENTRIES);
         let members = members.map_err(|cause| tar_error(&local, cause))?;
         let entries = members
             .into_iter()
             .filter_map(|member| Some((clean(&member.name)?, member.kind)))
             .collect();
-        Ok(Self { local, kind: Kind::Archive { file, entries } })
+        Ok(Self { local, limits, kind: Kind::Archive { file, entries } })
     }
 
     pub(crate) fn path(&self) -> &Path {

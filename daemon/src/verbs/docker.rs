@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use orlop_archive::{Archive, Form};
 use orlop_oci::Platform;
 use orlop_proto::v1::Kind;
-use orlop_registry::DockerHost;
+use orlop_registry::{DockerHost, Limits};
 
 use super::local;
 use super::pull::{Events, Named, Pulled};
+use super::room::Room;
 use crate::caller::Caller;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -42,19 +43,25 @@ pub(crate) async fn pull(
 ) -> Result<Pulled, Failure> {
     let Wanted { name, host, platform, platform_explicit } = wanted;
     let host: DockerHost = host.parse()?;
-    let mut stream = host.image(&name, &caller.limits(daemon).await?).await?;
+    let asking = caller.clone();
+    let settings = daemon.blocking("settings", move || asking.settings()).await?;
+    let mut stream = host.image(&name, &Limits::from(&settings.limits)).await?;
     let scratch = daemon.store.scratch();
     let kept = |cause: io::Error| not_kept(&name, &scratch, &cause);
     let mut file = tokio::task::block_in_place(|| tempfile::tempfile_in(&scratch)).map_err(kept)?;
+    let from = format!("docker-daemon:{name}");
+    let mut room = Room::new(from, 0, settings.limits.layer_bytes);
     while let Some(piece) = stream.next().await {
         let piece = piece?;
+        room.take(daemon, piece.len()).await?;
         tokio::task::block_in_place(|| file.write_all(&piece)).map_err(kept)?;
     }
     let shown = PathBuf::from(format!("docker-daemon:{name}"));
     let asked = platform.clone();
+    let limits = local::limits(&settings.limits);
     let read = move |stop: &Stop| {
         let form = Form::DockerArchive;
-        let archive = Archive::of_file(form, file, &shown, &scratch, stop.flag())?;
+        let archive = Archive::of_file(form, file, &shown, &scratch, limits, stop.flag())?;
         archive.choose(None, &asked, stop.flag()).map_err(Failure::from)
     };
     let found = daemon.tasks.blocking("archive", read).await;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use orlop_archive::{Archive, Content, Form};
+use orlop_archive::{Archive, Content, Form, Limits};
 use orlop_oci::{ImageConfig, LocalImage, Platform};
 use orlop_proto::v1::{self, Kind};
 use orlop_registry::Fetched;
@@ -56,9 +56,12 @@ pub(crate) async fn pull(
     let named = Named { scheme: scheme(form), name: name_of(&path, image.as_ref()) };
     let shared = daemon.clone();
     let (inode, wanted) = (file.inode, platform.clone());
+    let asking = caller.clone();
+    let settings = daemon.blocking("settings", move || asking.settings()).await?;
+    let limits = limits(&settings.limits);
     let open = move |stop: &Stop| {
         check_view(&path, inode)?;
-        let archive = Archive::open(form, &path, &shared.store.scratch(), stop.flag())?;
+        let archive = Archive::open(form, &path, &shared.store.scratch(), limits, stop.flag())?;
         let found = archive.choose(image.as_ref(), &wanted, stop.flag());
         found.map_err(Failure::from)
     };
@@ -104,6 +107,18 @@ pub(super) async fn pull_found(
     let settings = daemon.blocking("settings", move || asking.settings()).await?;
     let image = Image::new(&settings, named, chosen, config, platform)?;
     pull::pull_image(daemon, &Origin::Local(Arc::new(found)), image, events).await
+}
+
+/// What an archive may ask for, as the caller's settings say.
+pub(super) fn limits(set: &orlop_config::settings::Limits) -> Limits {
+    Limits {
+        tar: pull::limits(set),
+        manifest_bytes: set.manifest_bytes,
+        config_bytes: set.config_bytes,
+        index_depth: set.index_depth,
+        index_manifests: set.index_manifests,
+        layers: set.layers,
+    }
 }
 
 const fn scheme(form: Form) -> &'static str {

@@ -18,6 +18,7 @@ pub(crate) mod metrics;
 pub(crate) mod pins;
 pub(crate) mod pull;
 pub(crate) mod push;
+mod room;
 mod spool;
 pub(crate) mod tags;
 pub(crate) mod web;

@@ -470,7 +470,7 @@ fn options(settings: &Settings) -> Options {
 }
 
 /// What a layer may ask for, as the caller's settings say.
-fn limits(set: &orlop_config::settings::Limits) -> orlop_image::Limits {
+pub(super) fn limits(set: &orlop_config::settings::Limits) -> orlop_image::Limits {
     orlop_image::Limits {
         layer_bytes: set.layer_bytes,
         ratio: set.ratio,

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::checks;
 use super::pull::{self, Events, Pulled};
+use super::room::Room;
 use crate::caller::Caller;
 use crate::clock;
 use crate::daemon::Daemon;
@@ -71,7 +72,8 @@ pub(crate) async fn pull(
     let nobody = Arc::new(Nobody(sender));
     let surroundings = caller.surroundings(&settings);
     let session = Session::with_limits(&daemon.pool, surroundings, limits, nobody);
-    let work = fetch(daemon, caller, &session, &wanted, events);
+    let most = settings.limits.layer_bytes;
+    let work = fetch(daemon, caller, &session, &wanted, most, events);
     tokio::pin!(work);
     loop {
         tokio::select! {
@@ -87,6 +89,7 @@ async fn fetch(
     caller: &Caller,
     session: &Session,
     wanted: &Wanted,
+    most: u64,
     events: &Events,
 ) -> Result<Pulled, Failure> {
     let mut tries = 1;
@@ -105,11 +108,13 @@ async fn fetch(
         }
         let size = stream.size().unwrap_or_default();
         resolved(events, &source, size, false).await;
+        let room = Room::new(source.clone(), size, most);
+        room.check(size)?;
         pull::make_room(daemon, size).await?;
         let key = name.clone().unwrap_or_else(|| format!("{source} {}", caller.request_id()));
         let (shared, shown) = (daemon.clone(), source.clone());
         let flights = [daemon.web.join(&key, source.clone(), size, move |facts| async move {
-            download(shared, shown, stream, name, &facts).await.map(Arc::new)
+            download(shared, shown, stream, room, name, &facts).await.map(Arc::new)
         })];
         match pull::watch(&flights, events).await {
             Ok(landed) => {
@@ -182,6 +187,7 @@ async fn download(
     daemon: Daemon,
     source: String,
     mut stream: WebStream,
+    mut room: Room,
     name: Option<String>,
     facts: &Facts,
 ) -> Result<(Digest, Leased), Failure> {
@@ -190,6 +196,7 @@ async fn download(
     let (mut at, mut is_checked) = (0_u64, false);
     while let Some(piece) = stream.next().await {
         let piece = piece?;
+        room.take(&daemon, piece.len()).await?;
         tokio::task::block_in_place(|| draft.append(&piece))?;
         at = at.saturating_add(piece.len() as u64);
         facts.set_bytes(at);

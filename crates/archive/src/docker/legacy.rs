@@ -3,7 +3,7 @@
 //!
 //! Spec: Docker image specification 1.0. Not here: everything else ([`super`]).
 
-use orlop_config::limits::{ARCHIVE_DOCUMENT_BYTES, CONFIG_BYTES, LAYERS};
+use orlop_config::limits::ARCHIVE_DOCUMENT_BYTES;
 use orlop_oci::LocalImage;
 use orlop_oci::json::{self, Json};
 
@@ -33,8 +33,8 @@ impl Saved<'_> {
         let (mut ids, mut config) = (Vec::new(), None);
         let mut next = Some(top.clone());
         while let Some(id) = next {
-            if ids.len() >= LAYERS || ids.contains(&id) {
-                let limit = u64::try_from(LAYERS).unwrap_or(u64::MAX);
+            let limit = self.tree.limits.layers;
+            if ids.len() as u64 >= limit || ids.contains(&id) {
                 let (path, name) = (self.tree.path().to_owned(), LIST.to_owned());
                 return Err(Error::Limit { path, name, key: "layers", limit });
             }
@@ -81,7 +81,7 @@ impl Saved<'_> {
 
     fn layer_json(&self, id: &str) -> Result<Json, Error> {
         let name = format!("{id}/json");
-        let bytes = self.tree.read(&name, "config-bytes", CONFIG_BYTES)?;
+        let bytes = self.tree.read(&name, "config-bytes", self.tree.limits.config_bytes)?;
         let bytes = bytes.ok_or_else(|| self.missing(&name))?;
         Json::parse(&bytes).map_err(|cause| self.wrong(&name, cause.into()))
     }

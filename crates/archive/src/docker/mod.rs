@@ -11,7 +11,7 @@ use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use orlop_config::limits::{ARCHIVE_DOCUMENT_BYTES, CONFIG_BYTES, LAYERS};
+use orlop_config::limits::ARCHIVE_DOCUMENT_BYTES;
 use orlop_oci::json::Json;
 use orlop_oci::manifest::By;
 use orlop_oci::media_type::{Compression, Distribution};
@@ -130,7 +130,7 @@ impl Saved<'_> {
 
     /// A config, compared with its digest where its name is one.
     fn config(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let bytes = self.tree.read(name, "config-bytes", CONFIG_BYTES)?;
+        let bytes = self.tree.read(name, "config-bytes", self.tree.limits.config_bytes)?;
         let bytes = bytes.ok_or_else(|| self.missing(name))?;
         let actual = Digest::sha256(&bytes);
         let last = name.rsplit('/').next().unwrap_or(name);
@@ -147,8 +147,8 @@ impl Saved<'_> {
     /// Puts a manifest to config and layers.
     fn chosen(&self, found: Found) -> Result<Chosen, Error> {
         let Found { config, layers } = found;
-        if layers.len() > LAYERS {
-            let limit = u64::try_from(LAYERS).unwrap_or(u64::MAX);
+        let limit = self.tree.limits.layers;
+        if layers.len() as u64 > limit {
             let (path, name) = (self.tree.path().to_owned(), LIST.to_owned());
             return Err(Error::Limit { path, name, key: "layers", limit });
         }

@@ -123,7 +123,7 @@ limits! {
     "upload-chunk" upload_chunk: bytes = defaults::UPLOAD_CHUNK_BYTES, at least 4096;
     /// Largest such piece that a registry may ask for.
     "upload-chunk-max" upload_chunk_max: bytes = defaults::UPLOAD_CHUNK_MAX_BYTES, at least 4096;
-    /// Bytes of the tar of one layer.
+    /// Bytes of the tar of one layer, of an archive, and of a file at a URL.
     "layer-bytes" layer_bytes: bytes = defaults::LAYER_BYTES, at least 512;
     /// Bytes of tar a byte of blob may give.
     "ratio" ratio: count = defaults::RATIO, at least 1;
