@@ -60,8 +60,9 @@ pub(crate) const COMMAND: Command = Command {
         arguments: "[output file] <URI>",
         about: "Pull an image and make a SIF file of it",
         long_about: "URI: docker://[HOST/]PATH[:TAG][@DIGEST] for an OCI image, oras://HOST/PATH[:TAG] for a SIF \
-            that was pushed; docker-archive:FILE[:IMAGE], oci:DIRECTORY[:IMAGE] or oci-archive:FILE[:IMAGE] for \
-            an image in a local file or directory.\n\nExample: orlop pull docker://docker.io/library/debian:12",
+            that was pushed, http:// or https:// for a SIF at a URL; docker-daemon:NAME[:TAG] for an image of a running \
+            Docker; docker-archive:FILE[:IMAGE], oci:DIRECTORY[:IMAGE] or oci-archive:FILE[:IMAGE] for an image \
+            in a local file or directory.\n\nExample: orlop pull docker://docker.io/library/debian:12",
         count: Count::between(1, 2),
         flags: &[FLAGS, PLATFORM, access::FLAGS],
         payload: false,
