@@ -109,7 +109,7 @@ fn auth_file(path: &Path, context: &mut Context) -> Result<AuthFile, Failure> {
     Ok(AuthFile { path: shown, content, missing: false })
 }
 
-/// A URI without the user and password that a URL may hold.
+/// A URI without what may be secret in a URL: user, password, query and fragment.
 pub(crate) fn shown(uri: &str) -> String {
     let Some((scheme @ ("http" | "https"), rest)) = uri.split_once("://") else {
         return orlop_oci::reference::masked(uri).into_owned();
@@ -117,6 +117,7 @@ pub(crate) fn shown(uri: &str) -> String {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (host, path) = rest.split_at(end);
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
     format!("{scheme}://{host}{path}")
 }
 
@@ -132,9 +133,11 @@ pub(crate) fn host_of(uri: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_password_of_a_url_is_not_shown() {
+    fn no_secret_of_a_url_is_shown() {
         for (uri, shown) in [
-            ("https://me:pw@h:1/a?b@c", "https://h:1/a?b@c"),
+            ("https://me:pw@h:1/a?b@c", "https://h:1/a"),
+            ("https://h/a?sig=x#y", "https://h/a"),
+            ("https://h?sig=x", "https://h"),
             ("http://me@h", "http://h"),
             ("https://h/a@b", "https://h/a@b"),
             ("docker://h/a@sha256:0", "docker://h/a@sha256:0"),

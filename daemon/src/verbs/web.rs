@@ -97,7 +97,8 @@ async fn fetch(
         let file = session.web_file(&wanted.url, wanted.insecure)?;
         let source = file.shown();
         let stream = file.open().await?;
-        let name = stored_name(&wanted.url, &source, &stream);
+        let version = version_of(&wanted.url, &source, &stream);
+        let name = version.clone().filter(|_| may_be_kept(&wanted.url));
         if let Some(name) = &name
             && let Some((digest, leased)) = cached(daemon, name).await?
             // One that was damaged meanwhile has been moved aside.
@@ -111,7 +112,7 @@ async fn fetch(
         let room = Room::new(source.clone(), size, most);
         room.check(size)?;
         pull::make_room(daemon, size).await?;
-        let key = name.clone().unwrap_or_else(|| format!("{source} {}", caller.request_id()));
+        let key = version.unwrap_or_else(|| format!("{source} {}", caller.request_id()));
         let (shared, shown) = (daemon.clone(), source.clone());
         let flights = [daemon.web.join(&key, source.clone(), size, move |facts| async move {
             download(shared, shown, stream, room, name, &facts).await.map(Arc::new)
@@ -132,12 +133,28 @@ async fn fetch(
     }
 }
 
-/// By what the file of this URL is found again, if the server says what tells it from another. The
-/// URL itself may hold a secret.
-fn stored_name(url: &str, source: &str, stream: &WebStream) -> Option<String> {
-    let (version, url) = (stream.version()?, Digest::sha256(url.as_bytes()));
+/// What tells the file of this URL from another, if the server says so: for downloads under way.
+fn version_of(url: &str, source: &str, stream: &WebStream) -> Option<String> {
+    let (version, url) = (stream.version()?, Digest::sha256(without_login(url).as_bytes()));
     let size = stream.size().map(|size| size.to_string()).unwrap_or_default();
     Some(format!("{source}\n{url}\n{version}\n{size}"))
+}
+
+/// Says whether that may be written down, to find the file again: a query may hold a secret, such
+/// as a signature, which a digest of it could be used to guess.
+fn may_be_kept(url: &str) -> bool {
+    !url.split('#').next().unwrap_or_default().contains('?')
+}
+
+/// A URL without user, password and fragment: who may have the file is the server's business,
+/// which is asked each time.
+fn without_login(url: &str) -> String {
+    let url = url.split('#').next().unwrap_or_default();
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find(['/', '?', '\\']).unwrap_or(rest.len());
+    let (host, path) = rest.split_at(end);
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
 }
 
 async fn cached(daemon: &Daemon, name: &str) -> Result<Option<(Digest, Leased)>, Failure> {
@@ -255,4 +272,24 @@ fn check_whole(draft: &BlobDraft, source: &str) -> Result<(), Failure> {
 #[must_use]
 pub(crate) fn is_url(uri: &str) -> bool {
     uri.starts_with("http://") || uri.starts_with("https://")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_down_of_a_url_has_no_secret_in_it() {
+        for (url, kept) in [
+            ("https://me:pw@h:1/a@b", "https://h:1/a@b"),
+            ("https://me:p%40w@h/a#f?g", "https://h/a"),
+            ("http://me@h", "http://h"),
+            ("https://h/a/b.sif", "https://h/a/b.sif"),
+        ] {
+            assert_eq!(without_login(url), kept);
+            assert!(may_be_kept(url), "{url}");
+        }
+        assert!(!may_be_kept("https://h/a?sig=1"));
+        assert!(!may_be_kept("https://h?sig=1#f"));
+    }
 }
