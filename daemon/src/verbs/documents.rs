@@ -12,7 +12,7 @@ use orlop_proto::v1::Kind;
 use orlop_registry::{Fetched, Resolved, Sources};
 use orlop_store::{Entry, Store, Tag};
 
-use super::claims::{self, Turn};
+use super::claims::{self, Times, Turn};
 use super::lookup::{self, Answered};
 use super::pull::Asked;
 use crate::daemon::Daemon;
@@ -40,6 +40,15 @@ pub(crate) struct Chosen {
     pub(crate) warnings: Vec<String>,
 }
 
+/// Where documents that are not in the cache come from.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    /// The sources.
+    pub(crate) sources: &'a Sources,
+    /// When another node's claim on a document is dead.
+    pub(crate) times: Times,
+}
+
 /// Finds the manifest of a reference for a platform. What it had to ask for is remembered with the
 /// image ([`lookup::remember`]).
 ///
@@ -54,7 +63,7 @@ pub(crate) async fn choose_manifest(
     let by = by_of(reference);
     let found = top_of(daemon, asked, Some(&by)).await;
     let (top, source, answered) = found.map_err(|failure| failure.naming(reference))?;
-    let chosen = choose_below(daemon, Some(&asked.sources), reference, wanted, top, source).await?;
+    let chosen = choose_below(daemon, Some(asked.origin()), reference, wanted, top, source).await?;
     Ok((chosen, answered))
 }
 
@@ -85,18 +94,18 @@ pub(crate) async fn choose_kept(
 /// From a top document down to the manifest. Without sources only the cache is looked at.
 async fn choose_below(
     daemon: &Daemon,
-    sources: Option<&Sources>,
+    from: Option<Origin<'_>>,
     reference: &Reference,
     wanted: &Platform,
     top: Fetched,
     source: String,
 ) -> Result<Chosen, Failure> {
     // What is kept was looked at when it came, with the type that came with it.
-    let by = if sources.is_some() { by_of(reference) } else { By::Digest };
+    let by = if from.is_some() { by_of(reference) } else { By::Digest };
     let parsed = Document::parse(&top.bytes, top.content_type.as_deref(), by);
     let (mut document, mut warnings) = parsed.map_err(|e| Failure::from(e).naming(reference))?;
     let (mut digest, mut bytes) = (top.digest.clone(), top.bytes.clone());
-    let deepest = sources.map_or(INDEX_DEPTH as u64, |sources| sources.limits().index_depth);
+    let deepest = from.map_or(INDEX_DEPTH as u64, |from| from.sources.limits().index_depth);
     let (mut entry, mut depth) = (None::<Descriptor>, 0);
     let mut search = Search::default();
     loop {
@@ -113,8 +122,8 @@ async fn choose_below(
             }
             Document::Index(index) => index,
         };
-        let (next, level) = search.choose(daemon, sources, &index, wanted, depth).await?;
-        bytes = document_of(daemon, sources, &next).await?;
+        let (next, level) = search.choose(daemon, from, &index, wanted, depth).await?;
+        bytes = document_of(daemon, from, &next).await?;
         digest = next.digest.clone();
         let by = By::Descriptor(next.media_type.clone());
         let (inner, more) = Document::parse(&bytes, None, by)?;
@@ -178,7 +187,7 @@ async fn top_document(
         Some(_) => "",
         None => " as it is",
     };
-    let mut fetched = document(daemon, &resolved.digest, how, fetch, false).await?;
+    let mut fetched = document(daemon, &resolved.digest, how, fetch, None).await?;
     // One from the cache has lost its header: what HEAD said counts.
     if fetched.content_type.is_none() {
         fetched.content_type = resolved.media_type.as_ref().map(ToString::to_string);
@@ -196,7 +205,7 @@ fn check(document: &Fetched, by: Option<&By>) -> Result<(), Failure> {
 /// A document from the cache, or from a source: once for all who want it at the same time. Whoever
 /// comes here has asked for the image's top document with credentials of its own; what fails by
 /// the credentials or the proxy of the one who fetches is fetched anew by the others. A blob is
-/// claimed, so that other nodes do not fetch it too.
+/// claimed for these times, so that other nodes do not fetch it too.
 ///
 /// `fetch` checks what it returns: that is kept. `how` tells flights of one digest apart.
 async fn document<F>(
@@ -204,7 +213,7 @@ async fn document<F>(
     digest: &Digest,
     how: &str,
     fetch: impl Fn() -> F,
-    is_blob: bool,
+    blob: Option<Times>,
 ) -> Result<Fetched, Failure>
 where
     F: Future<Output = Result<Fetched, Failure>> + Send + 'static,
@@ -222,8 +231,8 @@ where
                 return Ok(Fetched { bytes, digest: wanted, content_type: None });
             }
             let mut _held = None;
-            if is_blob {
-                match claim(&shared, &wanted, &facts).await? {
+            if let Some(times) = blob {
+                match claim(&shared, &wanted, times, &facts).await? {
                     Turn::Made(bytes) => {
                         let bytes = bytes.into();
                         return Ok(Fetched { bytes, digest: wanted, content_type: None });
@@ -244,10 +253,15 @@ where
     }
 }
 
-async fn claim(daemon: &Daemon, digest: &Digest, facts: &Facts) -> Result<Turn<Vec<u8>>, Failure> {
+async fn claim(
+    daemon: &Daemon,
+    digest: &Digest,
+    times: Times,
+    facts: &Facts,
+) -> Result<Turn<Vec<u8>>, Failure> {
     let (entry, wanted) = (Entry::Blob(digest.clone()), digest.clone());
     let found = move |store: &Store| store.document(&wanted);
-    claims::turn(daemon, &entry, claims::Times::default(), facts, found).await
+    claims::turn(daemon, &entry, times, facts, found).await
 }
 
 /// The way down through indexes: what was passed over because it names no platform, and is looked
@@ -266,7 +280,7 @@ impl Search {
     async fn choose(
         &mut self,
         daemon: &Daemon,
-        sources: Option<&Sources>,
+        from: Option<Origin<'_>>,
         index: &Index,
         wanted: &Platform,
         depth: u64,
@@ -281,7 +295,7 @@ impl Search {
         }
         while let Some((entry, level)) = self.waiting.pop() {
             let most =
-                sources.map_or(INDEX_MANIFESTS as u64, |sources| sources.limits().index_manifests);
+                from.map_or(INDEX_MANIFESTS as u64, |from| from.sources.limits().index_manifests);
             if self.looks >= most {
                 return Err(over_limit(&entry.digest, "index-manifests", most));
             }
@@ -289,7 +303,7 @@ impl Search {
             if entry.media_type.is_index() {
                 return Ok((entry, level));
             }
-            match platform_inside(daemon, sources, &entry).await? {
+            match platform_inside(daemon, from, &entry).await? {
                 Some(found) if orlop_oci::selection::rank(wanted, &found).is_some() => {
                     return Ok((entry, level));
                 }
@@ -313,10 +327,10 @@ impl Search {
 /// The platform in the config of a manifest, `None` where there is none.
 async fn platform_inside(
     daemon: &Daemon,
-    sources: Option<&Sources>,
+    from: Option<Origin<'_>>,
     entry: &Descriptor,
 ) -> Result<Option<Platform>, Failure> {
-    let bytes = document_of(daemon, sources, entry).await?;
+    let bytes = document_of(daemon, from, entry).await?;
     let by = By::Descriptor(entry.media_type.clone());
     let (Document::Manifest(manifest), _) = Document::parse(&bytes, None, by)? else {
         return Ok(None);
@@ -324,16 +338,18 @@ async fn platform_inside(
     if !manifest.config.media_type.is_image_config() {
         return Ok(None);
     }
-    Ok(config_of(daemon, sources, &manifest).await?.platform())
+    Ok(config_of(daemon, from, &manifest).await?.platform())
 }
 
 /// A manifest or index by its descriptor, from the cache or a source.
 async fn document_of(
     daemon: &Daemon,
-    sources: Option<&Sources>,
+    from: Option<Origin<'_>>,
     descriptor: &Descriptor,
 ) -> Result<Bytes, Failure> {
-    let Some(sources) = sources else { return only_kept(daemon, &descriptor.digest).await };
+    let Some(Origin { sources, .. }) = from else {
+        return only_kept(daemon, &descriptor.digest).await;
+    };
     let (sources, wanted, digest) =
         (sources.clone(), descriptor.clone(), descriptor.digest.clone());
     let fetch = move || {
@@ -344,7 +360,7 @@ async fn document_of(
             Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
         }
     };
-    Ok(document(daemon, &digest, "", fetch, false).await?.bytes)
+    Ok(document(daemon, &digest, "", fetch, None).await?.bytes)
 }
 
 /// A document that has to be in the cache.
@@ -359,10 +375,12 @@ async fn only_kept(daemon: &Daemon, digest: &Digest) -> Result<Bytes, Failure> {
 /// What the registry or the disk says.
 pub(crate) async fn config_bytes(
     daemon: &Daemon,
-    sources: Option<&Sources>,
+    from: Option<Origin<'_>>,
     manifest: &Manifest,
 ) -> Result<Bytes, Failure> {
-    let Some(sources) = sources else { return only_kept(daemon, &manifest.config.digest).await };
+    let Some(Origin { sources, times }) = from else {
+        return only_kept(daemon, &manifest.config.digest).await;
+    };
     let (sources, wanted) = (sources.clone(), manifest.config.clone());
     let fetch = move || {
         let (sources, wanted) = (sources.clone(), wanted.clone());
@@ -374,7 +392,7 @@ pub(crate) async fn config_bytes(
             Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
         }
     };
-    Ok(document(daemon, &manifest.config.digest, "", fetch, true).await?.bytes)
+    Ok(document(daemon, &manifest.config.digest, "", fetch, Some(times)).await?.bytes)
 }
 
 /// The config of an image.
@@ -383,10 +401,10 @@ pub(crate) async fn config_bytes(
 /// As [`config_bytes`]; MANIFEST_INVALID.
 pub(crate) async fn config_of(
     daemon: &Daemon,
-    sources: Option<&Sources>,
+    from: Option<Origin<'_>>,
     manifest: &Manifest,
 ) -> Result<orlop_oci::ImageConfig, Failure> {
-    let bytes = config_bytes(daemon, sources, manifest).await?;
+    let bytes = config_bytes(daemon, from, manifest).await?;
     Ok(orlop_oci::ImageConfig::parse(&bytes)?)
 }
 

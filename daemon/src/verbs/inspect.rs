@@ -110,7 +110,7 @@ pub(crate) async fn inspect(
     if platform_explicit {
         check_platform(daemon, &asked, &chosen, platform).await?;
     }
-    let config = documents::config_bytes(daemon, Some(&asked.sources), &chosen.manifest).await?;
+    let config = documents::config_bytes(daemon, Some(asked.origin()), &chosen.manifest).await?;
     lookup::remember(daemon, &reference, &answered, &chosen.digest);
     let Chosen { top, digest, bytes, source, by_index, warnings, .. } = chosen;
     let mut done = done(&reference, &top, source);
@@ -132,7 +132,7 @@ async fn check_platform(
     if chosen.by_index || !chosen.manifest.config.media_type.is_image_config() {
         return Ok(());
     }
-    let config = documents::config_of(daemon, Some(&asked.sources), &chosen.manifest).await?;
+    let config = documents::config_of(daemon, Some(asked.origin()), &chosen.manifest).await?;
     pull::settle_platform(chosen, &config, wanted, true).map(drop)
 }
 

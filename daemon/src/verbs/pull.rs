@@ -65,6 +65,8 @@ pub(crate) struct Pulled {
 pub(crate) struct Asked {
     /// The sources, mirrors first.
     pub(crate) sources: Sources,
+    /// When other nodes' claims are dead, by the caller's settings.
+    pub(crate) times: claims::Times,
     /// The session.
     pub(crate) session: Session,
     /// The reference's own host may be asked without certificates: by flag, login or
@@ -79,6 +81,11 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// Where this asking's documents come from.
+    pub(crate) fn origin(&self) -> documents::Origin<'_> {
+        documents::Origin { sources: &self.sources, times: self.times }
+    }
+
     /// The notices so far, for an answer that carries them.
     pub(crate) fn notices(&mut self) -> Vec<String> {
         let told = std::iter::from_fn(|| self.notices.try_recv().ok());
@@ -159,7 +166,8 @@ pub(crate) async fn ask(
     );
     let elsewhere = if settings.foreign_layers { Elsewhere::Allowed } else { Elsewhere::default() };
     let sources = session.sources(list).with_elsewhere(elsewhere);
-    Ok(Asked { sources, session, is_insecure, is_blocked, rights, notices })
+    let times = claims::Times::of(&settings);
+    Ok(Asked { sources, times, session, is_insecure, is_blocked, rights, notices })
 }
 
 /// Whether the caller's settings let mirrors serve `oras://`.
@@ -295,12 +303,13 @@ async fn bring(
     }
     let asking = caller.clone();
     let settings = daemon.blocking("settings", move || asking.settings()).await?;
+    let times = claims::Times::of(&settings);
     if wanted.is_oras {
-        let times = claims::Times::of(&settings);
         return pull_sif(daemon, sources, &chosen, times, events).await;
     }
     check_image(&chosen, &Limits::from(&settings.limits))?;
-    let config = documents::config_of(daemon, sources, &chosen.manifest).await?;
+    let origin = sources.map(|sources| documents::Origin { sources, times });
+    let config = documents::config_of(daemon, origin, &chosen.manifest).await?;
     chosen.manifest.check_diff_ids(config.diff_ids.len())?;
     for warning in disagreement(&chosen, &config).iter().chain(&config.warnings) {
         warn(events, warning.clone()).await;
