@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use orlop_config::limits;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,12 +19,14 @@ use crate::contact::{Contact, ContactKey};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::limits::Limits;
-use crate::surroundings::Roots;
+use crate::surroundings::{Roots, Stamp};
 use crate::tls::{self, HostCertificates, Trusted};
 use crate::token::{Token, TokenKey};
 
 /// Entries of a map before it is swept.
 const ENTRIES: usize = 1024;
+/// How long root certificates are believed to be as they were read.
+const ROOTS_KEEP: Duration = Duration::from_secs(60);
 /// 64 MiB, four parts of the usual size.
 const ROOM_KIB: usize = 64 << 10;
 
@@ -38,8 +40,9 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) contacts: Keyed<ContactKey, Contact>,
     pub(crate) tokens: Keyed<TokenKey, Token>,
-    clients: Mutex<HashMap<ClientKey, Client>>,
-    roots: Mutex<HashMap<Roots, Arc<Trusted>>>,
+    /// With the roots that each was made with.
+    clients: Mutex<HashMap<ClientKey, (Client, Arc<Trusted>)>>,
+    roots: Mutex<HashMap<Roots, Known>>,
     places: Mutex<HashMap<(Endpoint, usize), Arc<Semaphore>>>,
     aside: Mutex<HashMap<String, Instant>>,
     /// In KiB: what may wait in memory of blobs that come in parts.
@@ -74,6 +77,24 @@ impl fmt::Debug for Pool {
     }
 }
 
+/// Roots that were read.
+#[derive(Clone)]
+struct Known {
+    store: Arc<Trusted>,
+    stamp: Stamp,
+    read: SystemTime,
+}
+
+impl Known {
+    /// Says whether they need not be read again. The system's have no stamp, and files within a
+    /// directory change without it: these go by time.
+    fn is_good(&self, stamp: &Stamp, now: SystemTime) -> bool {
+        let age = now.duration_since(self.read);
+        let is_fresh = age.is_ok_and(|age| age < ROOTS_KEEP);
+        !self.store.given.is_empty() && self.stamp == *stamp && is_fresh
+    }
+}
+
 impl Shared {
     /// Returns the client of this key, made at its first use.
     pub(crate) fn client(
@@ -81,25 +102,40 @@ impl Shared {
         key: &ClientKey,
         certificates: &HostCertificates,
     ) -> Result<Client, Error> {
-        if let Some(client) = locked(&self.clients).get(key) {
+        let roots = self.roots(&key.roots)?;
+        if let Some((client, made_with)) = locked(&self.clients).get(key)
+            && Arc::ptr_eq(made_with, &roots)
+        {
             return Ok(client.clone());
         }
-        let roots = self.roots(&key.roots)?;
         let client = connect::client(key, &roots, certificates)?;
         let mut clients = locked(&self.clients);
         if clients.len() >= ENTRIES {
             clients.clear();
         }
-        Ok(clients.entry(key.clone()).or_insert(client).clone())
+        clients.insert(key.clone(), (client.clone(), roots));
+        Ok(client)
     }
 
+    /// The roots as they are now; the same ones as long as nothing has changed. Where what was
+    /// good cannot be read any more, as while it is written, it still counts.
     fn roots(&self, key: &Roots) -> Result<Arc<Trusted>, Error> {
-        if let Some(roots) = locked(&self.roots).get(key) {
-            return Ok(Arc::clone(roots));
+        let (stamp, now) = (key.stamp(), self.clock.now());
+        let known = locked(&self.roots).get(key).cloned();
+        if let Some(known) = &known
+            && known.is_good(&stamp, now)
+        {
+            return Ok(Arc::clone(&known.store));
         }
-        let roots = Arc::new(tls::roots(key)?);
-        locked(&self.roots).insert(key.clone(), Arc::clone(&roots));
-        Ok(roots)
+        let store = match (tls::roots(key), known) {
+            (Ok(read), Some(known)) if read.given == known.store.given => known.store,
+            (Ok(read), _) => Arc::new(read),
+            (Err(_), Some(known)) => return Ok(known.store),
+            (Err(error), None) => return Err(error),
+        };
+        let known = Known { store: Arc::clone(&store), stamp, read: now };
+        locked(&self.roots).insert(key.clone(), known);
+        Ok(store)
     }
 
     /// Waits for one of the places that an endpoint has for blobs; dropping it gives it back.
@@ -206,5 +242,45 @@ impl<K: Eq + Hash, V: Clone> Keyed<K, V> {
         }
         let empty = || Arc::new(tokio::sync::Mutex::new(Entry { value: None, failed: None }));
         Arc::clone(cells.entry(key).or_insert_with(empty))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use orlop_kit::Identity;
+
+    use super::*;
+
+    #[test]
+    fn renewed_roots_are_read_again_and_the_same_ones_are_kept() {
+        let seconds = Arc::new(AtomicU64::new(0));
+        let ticking = Arc::clone(&seconds);
+        let now =
+            move || SystemTime::UNIX_EPOCH + Duration::from_secs(ticking.load(Ordering::Relaxed));
+        let pool = Pool::new(Clock::new(now, || 0.5), Limits::default());
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ca.pem");
+        let put = |text: &str| std::fs::write(&file, text).unwrap();
+        // With a directory as well, the system's do not count.
+        let empty = directory.path().join("empty");
+        std::fs::create_dir(&empty).unwrap();
+        let key = Roots { file: Some(file.clone()), directories: vec![empty] };
+        let roots = || pool.shared().roots(&key);
+
+        assert!(roots().is_err(), "what failed is not kept");
+        let (one, two) = (Identity::new(&["a.example"]), Identity::new(&["b.example"]));
+        put(one.ca_pem());
+        let first = roots().unwrap();
+        seconds.fetch_add(61, Ordering::Relaxed);
+        assert!(Arc::ptr_eq(&first, &roots().unwrap()), "connections last");
+        put(&format!("{}{}", one.ca_pem(), two.ca_pem()));
+        let both = roots().unwrap();
+        assert_eq!((first.given.len(), both.given.len()), (1, 2));
+        put("");
+        assert!(Arc::ptr_eq(&both, &roots().unwrap()), "one that is being written");
+        put(two.ca_pem());
+        assert_eq!(roots().unwrap().given.len(), 1);
     }
 }

@@ -4,6 +4,7 @@
 //! `registry.md` §5. Not here: what the variables and directories mean (`orlop-config`).
 
 use std::hash::{Hash, Hasher};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,6 +40,20 @@ pub(crate) struct Roots {
     pub(crate) file: Option<PathBuf>,
     /// `SSL_CERT_DIR`.
     pub(crate) directories: Vec<PathBuf>,
+}
+
+/// What shows that a file or directory was changed: time in seconds and nanoseconds, size, inode.
+pub(crate) type Stamp = Vec<Option<(i64, i64, u64, u64)>>;
+
+impl Roots {
+    /// The stamps of all places; none of one that is not there.
+    pub(crate) fn stamp(&self) -> Stamp {
+        let stamp = |path: &PathBuf| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.mtime(), found.mtime_nsec(), found.size(), found.ino()))
+        };
+        self.file.iter().chain(&self.directories).map(stamp).collect()
+    }
 }
 
 impl Surroundings {

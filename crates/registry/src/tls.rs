@@ -91,7 +91,7 @@ pub(crate) struct Trusted {
     /// As authorities.
     authorities: RootCertStore,
     /// The certificates as they are: a server's own may be among them.
-    given: Vec<CertificateDer<'static>>,
+    pub(crate) given: Vec<CertificateDer<'static>>,
 }
 
 impl Default for Trusted {
