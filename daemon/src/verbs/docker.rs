@@ -10,8 +10,9 @@ use orlop_oci::Platform;
 use orlop_proto::v1::Kind;
 use orlop_registry::{DockerHost, Limits};
 
+use super::image::Named;
 use super::local;
-use super::pull::{Events, Named, Pulled};
+use super::pull::{Events, Pulled};
 use super::room::Room;
 use crate::caller::Caller;
 use crate::daemon::Daemon;

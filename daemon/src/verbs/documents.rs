@@ -12,9 +12,9 @@ use orlop_proto::v1::Kind;
 use orlop_registry::{Fetched, Resolved, Sources};
 use orlop_store::{Entry, Store, Tag};
 
+use super::asking::Asked;
 use super::claims::{self, Times, Turn};
 use super::lookup::{self, Answered};
-use super::pull::Asked;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::flights::{FLIGHTS, Facts};

@@ -9,9 +9,10 @@ use orlop_oci::{Document, Platform, Reference};
 use orlop_proto::v1;
 use orlop_registry::Fetched;
 
+use super::asking::{self, Asked};
 use super::documents::{self, Chosen};
+use super::image;
 use super::lookup;
-use super::pull::{self, Asked};
 use crate::caller::Caller;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -54,7 +55,7 @@ pub(crate) async fn resolve(
     wanted: Wanted,
 ) -> Result<v1::ResolveReply, Failure> {
     let Wanted { reference, is_oras, platform, platform_explicit, access } = wanted;
-    let mut asked = pull::ask(daemon, caller, &reference, access, !is_oras).await?;
+    let mut asked = asking::ask(daemon, caller, &reference, access, !is_oras).await?;
     let (digest, manifest_digest, source, mut warnings) = match platform {
         Some(platform) => {
             let (chosen, answered) =
@@ -93,7 +94,7 @@ pub(crate) async fn inspect(
     wanted: Wanted,
 ) -> Result<Inspected, Failure> {
     let Wanted { reference, is_oras, platform, platform_explicit, access } = wanted;
-    let mut asked = pull::ask(daemon, caller, &reference, access, !is_oras).await?;
+    let mut asked = asking::ask(daemon, caller, &reference, access, !is_oras).await?;
     let Some(platform) = platform else {
         let (top, source, _) = documents::find_top(daemon, &asked).await?;
         let mut done = done(&reference, &top, source);
@@ -133,7 +134,7 @@ async fn check_platform(
         return Ok(());
     }
     let config = documents::config_of(daemon, Some(asked.origin()), &chosen.manifest).await?;
-    pull::settle_platform(chosen, &config, wanted, true).map(drop)
+    image::settle_platform(chosen, &config, wanted, true).map(drop)
 }
 
 fn done(reference: &Reference, top: &Fetched, source: String) -> v1::InspectDone {

@@ -19,7 +19,8 @@ use orlop_registry::Fetched;
 
 use super::convert::{self, Converted, Error, Layer};
 use super::documents::Chosen;
-use super::pull::{self, Events, Image, Named, Origin, Pulled};
+use super::image::{self, Image, Named, Origin};
+use super::pull::{self, Events, Pulled};
 use crate::caller::Caller;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -96,23 +97,23 @@ pub(super) async fn pull_found(
     for warning in &found.warnings {
         pull::warn(events, warning.clone()).await;
     }
-    pull::check_image(&chosen, &caller.limits(daemon).await?)?;
+    image::check_image(&chosen, &caller.limits(daemon).await?)?;
     let config = ImageConfig::parse(&found.config)?;
     chosen.manifest.check_diff_ids(config.diff_ids.len())?;
-    for warning in pull::disagreement(&chosen, &config).iter().chain(&config.warnings) {
+    for warning in image::disagreement(&chosen, &config).iter().chain(&config.warnings) {
         pull::warn(events, warning.clone()).await;
     }
-    let platform = pull::settle_platform(&chosen, &config, platform, platform_explicit)?;
+    let platform = image::settle_platform(&chosen, &config, platform, platform_explicit)?;
     let asking = caller.clone();
     let settings = daemon.blocking("settings", move || asking.settings()).await?;
     let image = Image::new(&settings, named, chosen, config, platform)?;
-    pull::pull_image(daemon, &Origin::Local(Arc::new(found)), image, events).await
+    image::pull_image(daemon, &Origin::Local(Arc::new(found)), image, events).await
 }
 
 /// What an archive may ask for, as the caller's settings say.
 pub(super) fn limits(set: &orlop_config::settings::Limits) -> Limits {
     Limits {
-        tar: pull::limits(set),
+        tar: image::limits(set),
         manifest_bytes: set.manifest_bytes,
         config_bytes: set.config_bytes,
         index_depth: set.index_depth,

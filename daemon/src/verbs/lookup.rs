@@ -19,7 +19,7 @@ use orlop_proto::v1::Kind;
 use orlop_registry::Resolved;
 use orlop_store::Tag;
 
-use super::pull::Asked;
+use super::asking::Asked;
 use crate::clock;
 use crate::daemon::Daemon;
 use crate::failure::Failure;

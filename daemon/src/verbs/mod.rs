@@ -3,13 +3,16 @@
 //!
 //! Not here: request and reply messages ([`crate::services`]).
 
+pub(crate) mod asking;
 pub(crate) mod cache;
 pub(crate) mod checks;
 pub(crate) mod claims;
 pub(crate) mod convert;
 pub(crate) mod docker;
 pub(crate) mod documents;
+mod image;
 pub(crate) mod inspect;
+mod landing;
 pub(crate) mod local;
 pub(crate) mod login;
 pub(crate) mod logout;

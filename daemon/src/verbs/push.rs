@@ -16,7 +16,7 @@ use orlop_proto::v1::{self, Kind, push_event, push_request};
 use orlop_registry::{Access, BoxError, Content, Source, Uploaded};
 use tokio::sync::{Mutex, mpsc};
 
-use super::pull;
+use super::asking;
 use crate::caller::{Caller, Told};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -94,7 +94,7 @@ pub(crate) async fn push(
         .map_err(|error: orlop_oci::DigestError| Failure::new(Kind::UsageInvalid, &error))?;
     let access = begin.access.unwrap_or_default();
     let no_https = access.no_https;
-    let mut asked = pull::ask(daemon, &caller, &reference, access, false).await?;
+    let mut asked = asking::ask(daemon, &caller, &reference, access, false).await?;
     if asked.is_blocked {
         let message = format!("{} is blocked by registries.conf", reference.host());
         return Err(Failure::of(Kind::SourceBlocked, message));

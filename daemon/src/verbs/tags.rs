@@ -7,7 +7,7 @@ use orlop_oci::Reference;
 use orlop_proto::v1::{self, tags_event};
 use tokio::sync::mpsc;
 
-use super::pull;
+use super::asking;
 use crate::caller::{Caller, Told};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -29,7 +29,7 @@ pub(crate) async fn tags(
     access: v1::Access,
     events: &Events,
 ) -> Result<(), Failure> {
-    let mut asked = pull::ask(daemon, caller, reference, access, false).await?;
+    let mut asked = asking::ask(daemon, caller, reference, access, false).await?;
     let mut pages = asked.sources.primary()?.tags();
     let work = async {
         while let Some(tags) = pages.next().await? {

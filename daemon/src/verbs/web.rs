@@ -17,6 +17,7 @@ use orlop_store::{BlobDraft, Entry, Leased, Tag};
 use tokio::sync::mpsc;
 
 use super::checks;
+use super::landing;
 use super::pull::{self, Events, Pulled};
 use super::room::Room;
 use crate::caller::Caller;
@@ -117,7 +118,7 @@ async fn fetch(
         let flights = [daemon.web.join(&key, source.clone(), size, move |facts| async move {
             download(shared, shown, stream, room, name, &facts).await.map(Arc::new)
         })];
-        match pull::watch(&flights, events).await {
+        match landing::watch(&flights, events).await {
             Ok(landed) => {
                 let digest = landed.first().map(|landed| (landed.0.clone(), landed.1.bytes()));
                 let lost = || Failure::of(Kind::Internal, "a download landed without a file");

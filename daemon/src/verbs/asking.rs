@@ -1,0 +1,138 @@
+//! A caller's asking of the registries of a reference: sources, session, rights.
+//!
+//! What registries.conf, settings, lists and credential files say comes together here, once a
+//! request. Not here: what is asked ([`super::documents`], [`super::push`]).
+
+use std::sync::Arc;
+
+use orlop_oci::Reference;
+use orlop_proto::v1;
+use orlop_registry::{Elsewhere, Limits, Session, Source, Sources};
+use tokio::sync::mpsc;
+
+use super::claims;
+use super::documents;
+use super::lookup::{self, Given};
+use crate::caller::{Asking, Caller, Told};
+use crate::daemon::Daemon;
+use crate::failure::Failure;
+
+/// Everything that asking the registries of a reference needs.
+pub(crate) struct Asked {
+    /// The sources, mirrors first.
+    pub(crate) sources: Sources,
+    /// When other nodes' claims are dead, by the caller's settings.
+    pub(crate) times: claims::Times,
+    /// The session.
+    pub(crate) session: Session,
+    /// The reference's own host may be asked without certificates: by flag, login or
+    /// registries.conf.
+    pub(crate) is_insecure: bool,
+    /// registries.conf says that the reference's own host must not be contacted.
+    pub(crate) is_blocked: bool,
+    /// Whose rights it is done with.
+    pub(crate) rights: Rights,
+    /// Where the session's notices arrive.
+    pub(crate) notices: mpsc::UnboundedReceiver<Told>,
+}
+
+impl Asked {
+    /// Where this asking's documents come from.
+    pub(crate) fn origin(&self) -> documents::Origin<'_> {
+        documents::Origin { sources: &self.sources, times: self.times }
+    }
+
+    /// The notices so far, for an answer that carries them.
+    pub(crate) fn notices(&mut self) -> Vec<String> {
+        let told = std::iter::from_fn(|| self.notices.try_recv().ok());
+        told.filter(|told| !told.is_detail).map(|told| told.text).collect()
+    }
+}
+
+/// Whose rights an asking is done with.
+pub(crate) struct Rights {
+    /// All that may be used.
+    pub(crate) credentials: Arc<orlop_credentials::precedence::Sources>,
+    /// What was used.
+    pub(crate) given: Arc<Given>,
+    /// Equal for requests that get equal answers.
+    pub(crate) identity: String,
+}
+
+/// Prepares a caller's asking for a reference.
+///
+/// # Errors
+/// SETTINGS_INVALID, CREDENTIAL_FILE_INVALID.
+pub(crate) async fn ask(
+    daemon: &Daemon,
+    caller: &Caller,
+    reference: &Reference,
+    access: v1::Access,
+    mirrors: bool,
+) -> Result<Asked, Failure> {
+    let (sender, notices) = mpsc::unbounded_channel();
+    let (shared, asking, named) = (daemon.clone(), caller.clone(), reference.clone());
+    let (no_https, insecure) = (access.no_https, access.insecure);
+    let (credentials, list, settings, is_insecure, is_blocked, warnings, identity) = daemon
+        .blocking("settings", move || {
+            let mut parts = asking.identity(&access);
+            let settings = asking.settings()?;
+            let (rules, mut warnings) = shared.rules.of(asking.paths())?;
+            let list = rules.registries.sources(&named)?;
+            let is_blocked = rules.registries.blocks(&named);
+            let listed = is_listed_insecure(&asking, &named);
+            let mut credentials = asking.credentials(named.host(), access, &mut warnings)?;
+            credentials.helpers =
+                rules.registries.credential_helpers().into_iter().map(str::to_owned).collect();
+            let sources = list.into_iter().filter(|source| mirrors || !source.is_mirror);
+            let sources = sources
+                .map(|source| {
+                    let is_named = source.reference.host() == named.host();
+                    Source {
+                        insecure: source.insecure || (is_named && (insecure || listed)),
+                        no_https: is_named && no_https,
+                        blocked: source.blocked,
+                        reference: source.reference,
+                        namespace: source.namespace,
+                    }
+                })
+                .collect::<Vec<_>>();
+            let is_insecure = sources
+                .iter()
+                .any(|source| source.insecure && source.reference.host() == named.host());
+            parts.push(format!("{named} {sources:?} {:?}", credentials.helpers).into_bytes());
+            let identity = lookup::identity(parts.iter().map(Vec::as_slice));
+            let is_insecure = is_insecure || insecure || listed;
+            Ok((credentials, sources, settings, is_insecure, is_blocked, warnings, identity))
+        })
+        .await?;
+    for warning in warnings {
+        drop(sender.send(warning.into()));
+    }
+    let (credentials, given) = (Arc::new(credentials), Arc::<Given>::default());
+    let rights =
+        Rights { credentials: Arc::clone(&credentials), given: Arc::clone(&given), identity };
+    let asking = Asking { credentials, tasks: daemon.tasks.clone(), given, notices: sender };
+    let limits = Limits::from(&settings.limits);
+    let session = Session::with_limits(
+        &daemon.pool,
+        caller.surroundings(&settings),
+        limits,
+        Arc::new(asking),
+    );
+    let elsewhere = if settings.foreign_layers { Elsewhere::Allowed } else { Elsewhere::default() };
+    let sources = session.sources(list).with_elsewhere(elsewhere);
+    let times = claims::Times::of(&settings);
+    Ok(Asked { sources, times, session, is_insecure, is_blocked, rights, notices })
+}
+
+/// A login that was made with `--insecure` or `--no-https` is honoured.
+fn is_listed_insecure(caller: &Caller, reference: &Reference) -> bool {
+    let Ok(path) = caller.paths().list_file() else { return false };
+    let list = orlop_credentials::loading::list_file(&path, "the list file").ok().flatten();
+    let rows = list.map(|list| list.rows()).unwrap_or_default();
+    rows.iter().any(|row| {
+        row.insecure
+            && orlop_credentials::keys::is_same_place(row.place(), reference.host().as_str())
+    })
+}

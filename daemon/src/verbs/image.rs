@@ -1,0 +1,358 @@
+//! An image of layers: from its manifest and config to its recipe in the cache.
+//!
+//! The layers come from registries or from a file; each is converted in a flight of its own, and
+//! what they make together is merged. Not here: which manifest ([`super::documents`]); one layer
+//! ([`super::convert`]).
+
+use std::sync::Arc;
+
+use orlop_config::settings::{Compression, Settings};
+use orlop_image::{ImageInputs, Method, Options, Recipe, SegmentIndex, build_recipe, segment_key};
+use orlop_image::{SegmentKey, recipe_key};
+use orlop_oci::{Descriptor, ImageConfig, Platform};
+use orlop_proto::v1::{self, Kind, pull_done, pull_event};
+use orlop_registry::{Limits, Sources};
+use orlop_store::{Entry, Key, Leased};
+
+use super::checks;
+use super::claims;
+use super::convert::{self, Converted, Layer};
+use super::documents::{self, Chosen};
+use super::landing::land;
+use super::local;
+use super::pull::{Events, Pulled, absent, make_room, resolved, tell, warn};
+use crate::daemon::Daemon;
+use crate::failure::Failure;
+use crate::flights::Joined;
+
+/// What can be said of a manifest before anything that it names is asked for.
+pub(super) fn check_image(chosen: &Chosen, limits: &Limits) -> Result<(), Failure> {
+    if chosen.manifest.layers.len() as u64 > limits.layers {
+        return Err(documents::over_limit(&chosen.digest, "layers", limits.layers));
+    }
+    Ok(chosen.manifest.check_image()?)
+}
+
+/// Labels of indexes are wrong at times: the config counts, and the user hears of it.
+pub(super) fn disagreement(chosen: &Chosen, config: &ImageConfig) -> Option<String> {
+    let (offered, found) = (chosen.offered.as_ref()?, config.platform()?);
+    let is_same = offered.os == found.os && offered.architecture == found.architecture;
+    (!is_same).then(|| format!("the index offers {offered} and the image says {found}"))
+}
+
+/// An image without an index is taken whatever it says, unless the user named a platform.
+pub(super) fn settle_platform(
+    chosen: &Chosen,
+    config: &ImageConfig,
+    wanted: Platform,
+    is_explicit: bool,
+) -> Result<Platform, Failure> {
+    let Some(found) = config.platform() else { return Ok(wanted) };
+    let fits = orlop_oci::selection::rank(&wanted, &found).is_some();
+    if !fits && is_explicit && !chosen.by_index {
+        let offered = vec![found];
+        return Err(orlop_oci::selection::SelectionError { wanted, offered }.into());
+    }
+    Ok(found)
+}
+
+/// Where the layers of an image come from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// Registries; none where all has to be in the cache.
+    Registry(Option<Sources>),
+    /// A file or directory of the caller's.
+    Local(Arc<orlop_archive::Chosen>),
+}
+
+/// What a SIF says it was made of.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    /// How it was named: `docker`, `oci`, ...
+    pub(super) scheme: &'static str,
+    /// As what.
+    pub(super) name: String,
+}
+
+impl Named {
+    /// What the recipe is found by. Names of different schemes are different names.
+    fn key(&self) -> String {
+        match self.scheme {
+            "docker" => self.name.clone(),
+            scheme => format!("{scheme}:{}", self.name),
+        }
+    }
+}
+
+/// An image that is to be put together.
+pub(super) struct Image {
+    chosen: Chosen,
+    config: ImageConfig,
+    platform: Platform,
+    named: Named,
+    options: Options,
+    key: Key,
+    layers: Vec<Layer>,
+}
+
+impl Image {
+    pub(super) fn new(
+        settings: &Settings,
+        named: Named,
+        chosen: Chosen,
+        config: ImageConfig,
+        platform: Platform,
+    ) -> Result<Self, Failure> {
+        let options = options(settings);
+        let key = recipe_key(&chosen.digest, &platform, &named.key(), &options);
+        let layers = chosen.manifest.layers.iter().zip(&config.diff_ids);
+        let layers = layers
+            .map(|(descriptor, diff_id)| {
+                let key = segment_key(&descriptor.digest, &options);
+                let diff_id = Some(diff_id.clone());
+                Ok(Layer {
+                    descriptor: descriptor.clone(),
+                    diff_id,
+                    key: store_key(key.as_str())?,
+                    options,
+                    times: claims::Times::of(settings),
+                })
+            })
+            .collect::<Result<_, Failure>>()?;
+        Ok(Self { key: store_key(key.as_str())?, chosen, config, platform, named, options, layers })
+    }
+}
+
+fn options(settings: &Settings) -> Options {
+    let level = settings.level.and_then(|level| u8::try_from(level).ok());
+    let compression = match (settings.compression, Options::default().compression) {
+        (Compression::Zstd, Method::Zstd { level: default }) => {
+            Method::Zstd { level: level.unwrap_or(default) }
+        }
+        (Compression::Zstd, other) => other,
+        (Compression::Gzip, _) => Method::Gzip { level: level.unwrap_or(GZIP_LEVEL) },
+    };
+    Options { compression, limits: limits(&settings.limits), ..Options::default() }
+}
+
+/// What a layer may ask for, as the caller's settings say.
+pub(super) fn limits(set: &orlop_config::settings::Limits) -> orlop_image::Limits {
+    orlop_image::Limits {
+        layer_bytes: set.layer_bytes,
+        ratio: set.ratio,
+        zstd_window_log: set.zstd_window.max(1).ilog2(),
+        entries: set.entries,
+        image_entries: set.image_entries,
+        pax_bytes: set.pax_bytes,
+        sparse_map: set.sparse_map,
+        file_bytes: set.file_bytes,
+        xattr_bytes: set.xattr_bytes,
+    }
+}
+
+/// What gzip's own program and mksquashfs take to be a fair bargain.
+const GZIP_LEVEL: u8 = 6;
+
+fn store_key(text: &str) -> Result<Key, Failure> {
+    text.parse().map_err(|error: orlop_store::KeyError| Failure::new(Kind::Internal, &error))
+}
+
+pub(super) async fn pull_image(
+    daemon: &Daemon,
+    origin: &Origin,
+    image: Image,
+    events: &Events,
+) -> Result<Pulled, Failure> {
+    let outcome = try_pull_image(daemon, origin, &image, events).await;
+    match outcome {
+        // What was damaged has been moved aside: it is made anew.
+        Err(failure) if failure.kind() == Kind::CacheDamaged => {
+            tracing::warn!(%failure, "an image is made anew");
+        }
+        Ok(pulled) => {
+            if checks::before_use(daemon, pulled.entries.clone()).await? {
+                return Ok(pulled);
+            }
+            tracing::warn!("an image that was damaged is made anew");
+        }
+        Err(failure) => return Err(failure),
+    }
+    try_pull_image(daemon, origin, &image, events).await
+}
+
+async fn try_pull_image(
+    daemon: &Daemon,
+    origin: &Origin,
+    image: &Image,
+    events: &Events,
+) -> Result<Pulled, Failure> {
+    if let Some((recipe, leases)) = cached(daemon, image).await? {
+        resolved(
+            events,
+            &image.chosen,
+            true,
+            image.chosen.manifest.layers.iter().map(|layer| (layer, true)),
+        )
+        .await;
+        let entries = image_entries(image, &recipe);
+        return Ok(Pulled { done: done(daemon, image, &recipe, true), leases, entries });
+    }
+    let present = present(daemon, image).await?;
+    let layers = image.layers.iter().map(|layer| &layer.descriptor).zip(present.iter().copied());
+    if matches!(origin, Origin::Registry(None)) && present.contains(&false) {
+        return Err(absent(&image.chosen.digest));
+    }
+    resolved(events, &image.chosen, false, layers).await;
+    let missing = image.layers.iter().zip(&present).filter(|(_, present)| !**present);
+    let missing = missing.map(|(layer, _)| layer.descriptor.size).fold(0, u64::saturating_add);
+    make_room(daemon, missing).await?;
+    let phase = v1::PullPhase::Converting.into();
+    tell(events, pull_event::Event::Phase(phase)).await;
+    let join = || -> Vec<Joined<Arc<Converted>>> {
+        let layers = image.layers.iter().zip(&present).enumerate();
+        layers
+            .map(|(number, (layer, present))| fly(daemon, origin, number, layer, *present))
+            .collect()
+    };
+    let converted = land(join, events).await?;
+    if let Origin::Local(archive) = origin {
+        local::unchanged(daemon, archive).await?;
+    }
+    for warning in converted.iter().flat_map(|layer| &layer.warnings) {
+        warn(events, warning.clone()).await;
+    }
+    let phase = v1::PullPhase::Merging.into();
+    tell(events, pull_event::Event::Phase(phase)).await;
+    let recipe = merge(daemon, image, converted).await?;
+    daemon.checked.note(&daemon.store, &Entry::Recipe(image.key.clone()));
+    for warning in recipe.warnings() {
+        warn(events, warning.clone()).await;
+    }
+    // Opened once more: what others share in a flight cannot be handed on.
+    let leases = cached(daemon, image).await?.map(|(_, leases)| leases).unwrap_or_default();
+    let entries = image_entries(image, &recipe);
+    Ok(Pulled { done: done(daemon, image, &recipe, false), leases, entries })
+}
+
+fn image_entries(image: &Image, recipe: &Recipe) -> Vec<Entry> {
+    let segments = recipe.segments().iter().filter_map(|key| key.as_str().parse().ok());
+    let mut entries = vec![Entry::Recipe(image.key.clone())];
+    entries.extend(segments.map(Entry::Segment));
+    entries
+}
+
+/// The flight of one layer. What is in the cache lands at once.
+fn fly(
+    daemon: &Daemon,
+    origin: &Origin,
+    number: usize,
+    layer: &Layer,
+    is_present: bool,
+) -> Joined<Arc<Converted>> {
+    let (shared, origin, layer) = (daemon.clone(), origin.clone(), layer.clone());
+    let (digest, size) = (layer.descriptor.digest.to_string(), layer.descriptor.size);
+    let key = match &origin {
+        Origin::Registry(_) => layer.key.to_string(),
+        // A file that is damaged fails nobody who has the layer from elsewhere.
+        Origin::Local(archive) => format!("{} {}", layer.key, archive.path().display()),
+    };
+    daemon.layers.join(&key, digest, size, move |facts| async move {
+        if is_present {
+            let (store, key) = (shared.store.clone(), layer.key.clone());
+            let found = shared.blocking("segment", move || Ok(store.segment(&key)?)).await?;
+            if let Some(segment) = found {
+                facts.set_bytes(layer.descriptor.size);
+                return Ok(Arc::new(Converted { segment, warnings: Vec::new() }));
+            }
+        }
+        match origin {
+            Origin::Registry(Some(sources)) => {
+                convert::segment(shared, sources, layer, facts).await
+            }
+            Origin::Registry(None) => Err(absent(&layer.descriptor.digest)),
+            Origin::Local(archive) => local::segment(shared, archive, number, layer, facts).await,
+        }
+    })
+}
+
+/// The recipe with its files leased, if it and all its segments are there.
+async fn cached(daemon: &Daemon, image: &Image) -> Result<Option<(Recipe, Vec<Leased>)>, Failure> {
+    let (store, key) = (daemon.store.clone(), image.key.clone());
+    daemon
+        .blocking("recipe", move || {
+            let Some(leased) = store.recipe(&key)? else { return Ok(None) };
+            let Ok(recipe) = Recipe::from_bytes(&leased.read()?) else {
+                store.move_aside(&Entry::Recipe(key), "it cannot be read")?;
+                return Ok(None);
+            };
+            let mut leases = vec![leased];
+            for segment in recipe.segments() {
+                match store.segment(&store_key(segment.as_str())?)? {
+                    Some(segment) => leases.push(segment.data),
+                    None => return Ok(None),
+                }
+            }
+            Ok(Some((recipe, leases)))
+        })
+        .await
+}
+
+/// Which layers' segments are in the cache.
+async fn present(daemon: &Daemon, image: &Image) -> Result<Vec<bool>, Failure> {
+    let store = daemon.store.clone();
+    let keys: Vec<Key> = image.layers.iter().map(|layer| layer.key.clone()).collect();
+    let look = move || keys.iter().map(|key| Ok(store.segment(key)?.is_some())).collect();
+    daemon.blocking("segments", look).await
+}
+
+async fn merge(
+    daemon: &Daemon,
+    image: &Image,
+    converted: Vec<Arc<Converted>>,
+) -> Result<Recipe, Failure> {
+    let inputs = ImageInputs {
+        manifest_digest: image.chosen.digest.clone(),
+        platform: image.platform.clone(),
+        name: image.named.name.clone(),
+        config: image.config.clone(),
+        scheme: image.named.scheme.to_owned(),
+    };
+    let layers: Vec<(Descriptor, Key)> =
+        image.layers.iter().map(|layer| (layer.descriptor.clone(), layer.key.clone())).collect();
+    let (store, key, options) = (daemon.store.clone(), image.key.clone(), image.options);
+    daemon
+        .blocking("merge", move || {
+            let mut indexes = Vec::new();
+            for ((descriptor, key), converted) in layers.iter().zip(&converted) {
+                let index = SegmentIndex::from_bytes(&converted.segment.index.read()?);
+                let index = index.inspect_err(|error| {
+                    let aside = store.move_aside(&Entry::Segment(key.clone()), &error.to_string());
+                    tracing::warn!(%key, ?aside, "a damaged segment was moved aside");
+                })?;
+                indexes.push((segment_key(&descriptor.digest, &options), index));
+            }
+            let layers: Vec<(SegmentKey, &SegmentIndex)> =
+                indexes.iter().map(|(key, index)| (key.clone(), index)).collect();
+            let recipe = build_recipe(&inputs, &layers, &options)?;
+            store.put_recipe(&key, &recipe.to_bytes())?;
+            Ok(recipe)
+        })
+        .await
+}
+
+fn done(daemon: &Daemon, image: &Image, recipe: &Recipe, cached: bool) -> v1::PullDone {
+    let path = |entry: &Entry| daemon.store.path(entry).to_string_lossy().into_owned();
+    let segments = recipe.segments().iter().filter_map(|key| key.as_str().parse().ok());
+    let segments = segments.map(|key| format!("{}/data", path(&Entry::Segment(key))));
+    v1::PullDone {
+        digest: image.chosen.digest.to_string(),
+        source: image.chosen.source.clone(),
+        cached,
+        image: Some(pull_done::Image::Recipe(v1::RecipeImage {
+            key: image.key.to_string(),
+            path: path(&Entry::Recipe(image.key.clone())),
+            segments: segments.collect(),
+            size: recipe.sif_size(),
+        })),
+    }
+}
