@@ -2,13 +2,16 @@
 //!
 //! Each part is a range with a request of its own, resumed within itself. What comes of a part
 //! before its turn waits in memory; how much may wait is bounded for all downloads of a pool
-//! together, and where there is no room a blob comes in fewer parts at a time. Nothing is given
+//! together, and where there is no room a blob comes in fewer parts at a time. It begins with one
+//! part at a time, and has more only where whoever reads it waits for bytes: to a reader that is
+//! busy itself, more connections are only work. Nothing is given
 //! out of order, so that a digest's state and a partial file stay what they are with one stream.
 //! Does its work when it is polled. Rules: `registry.md` §8.2; cases R84, R85. Not here: whether a
 //! blob is fetched so ([`crate::fetch`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -17,6 +20,7 @@ use orlop_oci::Descriptor;
 use reqwest::header;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
 
 use crate::answer::{Body, broken, length};
 use crate::endpoint::Endpoint;
@@ -35,12 +39,54 @@ pub(crate) enum Lost {
     Spent(Error),
 }
 
+/// A wait for one piece after which more parts are asked for.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// Bytes after which it is judged whether the reader waits more than it works.
+const JUDGED: u64 = 1 << 20;
+
+/// Parts beyond which no limit is looked for any more: each answer to less demand halves them.
+const MOST: usize = 64;
+
+/// Whether the reader waits for bytes.
+struct Demand {
+    /// Parts that may be under way.
+    most: usize,
+    since: Instant,
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Demand {
+    fn new() -> Self {
+        Self { most: 1, since: Instant::now(), waited: Duration::ZERO, bytes: 0 }
+    }
+
+    /// The reader waited so long, and got so many bytes, none where it still waits.
+    fn note(&mut self, waited: Duration, bytes: u64) {
+        self.waited = self.waited.saturating_add(waited);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if waited < PATIENCE && self.bytes < JUDGED {
+            return;
+        }
+        let elapsed = self.since.elapsed();
+        let most = if waited >= PATIENCE || self.waited.saturating_mul(2) > elapsed {
+            self.most.saturating_mul(2).min(MOST)
+        } else if self.waited.saturating_mul(4) < elapsed {
+            (self.most / 2).max(1)
+        } else {
+            self.most
+        };
+        *self = Self { most, ..Self::new() };
+    }
+}
+
 /// A blob from some offset on, in parts.
 pub(crate) struct Parts {
     whole: Arc<Whole>,
     /// Where the next part to be asked for starts.
     next: u64,
     queue: VecDeque<Part>,
+    demand: Demand,
     running: FuturesUnordered<BoxFuture<'static, ()>>,
     _places: Places,
 }
@@ -81,6 +127,7 @@ impl Parts {
             whole: Arc::new(Whole { repository, descriptor, kept }),
             next: last.saturating_add(1),
             queue: VecDeque::new(),
+            demand: Demand::new(),
             running: FuturesUnordered::new(),
             _places: places,
         };
@@ -93,13 +140,25 @@ impl Parts {
         loop {
             self.fill();
             let front = self.queue.front_mut()?;
-            tokio::select! {
-                biased;
-                piece = front.pieces.recv() => match piece {
-                    Some(piece) => return Some(piece),
-                    None => drop(self.queue.pop_front()),
-                },
-                Some(()) = self.running.next(), if !self.running.is_empty() => {}
+            let running = &mut self.running;
+            let coming = async {
+                loop {
+                    tokio::select! {
+                        biased;
+                        piece = front.pieces.recv() => return piece,
+                        Some(()) = running.next(), if !running.is_empty() => {}
+                    }
+                }
+            };
+            let asked = Instant::now();
+            match tokio::time::timeout(PATIENCE, coming).await {
+                Ok(Some(piece)) => {
+                    let bytes = piece.as_ref().map_or(0, |piece| length(piece.len()));
+                    self.demand.note(asked.elapsed(), bytes);
+                    return Some(piece);
+                }
+                Ok(None) => drop(self.queue.pop_front()),
+                Err(_) => self.demand.note(asked.elapsed(), 0),
             }
         }
     }
@@ -107,7 +166,7 @@ impl Parts {
     /// Starts as many parts as may be under way.
     fn fill(&mut self) {
         let limits = self.whole.repository.limits();
-        let (most, chunk) = (limits.range_connections, limits.range_chunk);
+        let (most, chunk) = (limits.range_connections.min(self.demand.most), limits.range_chunk);
         while self.next < self.whole.descriptor.size && self.queue.len() < most {
             let room = self.whole.repository.session().shared().room(chunk);
             if room.is_none() && !self.queue.is_empty() {
@@ -231,5 +290,31 @@ impl Whole {
 
     fn wrong(&self, endpoint: Endpoint) -> Error {
         Error::WrongRange { endpoint, digest: self.descriptor.digest.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_gets_more_parts_and_who_works_gets_one() {
+        let ms = Duration::from_millis;
+        let mut demand = Demand::new();
+        for parts in [2, 4] {
+            tokio::time::advance(ms(10)).await;
+            demand.note(ms(8), JUDGED);
+            assert_eq!(demand.most, parts, "most of the time was waited");
+        }
+        demand.note(PATIENCE, 0);
+        assert_eq!(demand.most, 8, "nothing came for long");
+        for parts in [4, 2, 1, 1] {
+            tokio::time::advance(ms(10)).await;
+            demand.note(ms(1), JUDGED);
+            assert_eq!(demand.most, parts, "the reader was busy itself");
+        }
+        tokio::time::advance(ms(10)).await;
+        demand.note(ms(3), JUDGED);
+        assert_eq!(demand.most, 1, "between the two nothing changes");
     }
 }
