@@ -1,3 +1,7 @@
+//! What words of the command line and variables come to: the container that is wanted.
+//!
+//! Rules: `contract.md` §1 and §8, Apptainer's flags and its words for wrong ones.
+
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,5 @@
+//! Directories of certs.d in a temporary home. Rules: `registry.md` §5, containers-certs.d(5).
+
 use super::*;
 use crate::env::Environment;
 use crate::paths::Face;

@@ -1,3 +1,7 @@
+//! Logins found in, added to and removed from texts of `config.json`; what is not a login stays.
+//!
+//! Rules: docker/cli `configfile`, containers-auth.json(5).
+
 use super::*;
 
 fn password(username: &str, secret: &str) -> Credential {

@@ -1,3 +1,7 @@
+//! One layer's conversion as a whole: equal bytes however it is done, and every way it can fail.
+//!
+//! Rules: the pipeline's own, [`super`]. Entry by entry: `crate::merge`'s tests.
+
 use std::io;
 use std::os::unix::fs::FileExt as _;
 

@@ -1,3 +1,7 @@
+//! Recipes and the SIF files they make, read back by Orlop's readers and by `unsquashfs`.
+//!
+//! Rules: design, "Formats and keys"; layout of a SIF: `contract.md` §7.
+
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;

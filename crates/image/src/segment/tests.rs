@@ -1,3 +1,7 @@
+//! Indexes of segments: what was written is read back, what is damaged is refused.
+//!
+//! Rules: the format in [`super`].
+
 use super::*;
 use crate::testing::{Segment, Tar, gzip, noise, segment_under};
 

@@ -1,3 +1,7 @@
+//! Orlop's own files in merged trees, and the scripts among them run by a real `sh`.
+//!
+//! Rules: `contract.md` §6; rows L83 to L89 of the reliability document, the id in the name.
+
 use std::collections::BTreeMap;
 use std::process::Command;
 

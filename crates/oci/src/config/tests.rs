@@ -1,3 +1,5 @@
+//! Configs as texts. Rules: image spec, config.md; row R67 of `reliability.md`, the id in the name.
+
 use proptest::prelude::*;
 
 use super::*;

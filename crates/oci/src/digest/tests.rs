@@ -1,3 +1,5 @@
+//! Digests of known bytes, and texts that are none. Rules: image spec, descriptor.md.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,7 @@
+//! Texts that are JSON and texts that are not; what is read here `serde_json` reads too.
+//!
+//! Rules: RFC 8259, and what [`super`] is stricter in.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,7 @@
+//! Manifests and indexes as texts, and the manifest of a pushed SIF byte for byte.
+//!
+//! Rules: image spec, manifest.md and image-index.md; `registry.md` §1.4 and §7.2; `contract.md` §5.
+
 use super::*;
 use crate::digest::Digest;
 

@@ -1,3 +1,5 @@
+//! Names of platforms and their aliases. Rules: `registry.md` §7.3; `--arch`: `contract.md` §4.4.
+
 use proptest::prelude::*;
 
 use super::*;

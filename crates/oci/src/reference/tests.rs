@@ -1,3 +1,5 @@
+//! Properties of all references; single ones are the rows of [`super::cases`].
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,7 @@
+//! Which entry of made-up indexes is taken, and what is said when none is.
+//!
+//! Rules: `registry.md` §7.3.
+
 use super::*;
 use crate::digest::Digest;
 use crate::media_type::MediaType;

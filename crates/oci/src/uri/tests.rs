@@ -1,3 +1,5 @@
+//! Every form of what a user names as an image. Rules: `contract.md` §4.1 and §4.2.
+
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::*;

@@ -1,3 +1,7 @@
+//! Drafts on a real file system: what is visible before, after and instead of publishing.
+//!
+//! Rules: the promises of [`super`].
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 

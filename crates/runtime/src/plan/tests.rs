@@ -1,3 +1,5 @@
+//! What is mounted where for which wishes; nothing is mounted. Rules: `contract.md` §8.4.
+
 use super::*;
 use crate::binds::Bind;
 use crate::environment::tests::wanted as ordinary;

@@ -1,3 +1,6 @@
+//! The table of entrypoint, command and arguments. Rules: `contract.md` §6.5 and §6.6.8; what `sh`
+//! would make of the words.
+
 use std::convert::Infallible;
 
 use super::*;

@@ -1,3 +1,7 @@
+//! Shell code and what it comes to; code for a real shell, and code for none.
+//!
+//! Rules: POSIX.1-2017 Shell Command Language, sections 2.2 to 2.10.
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;

@@ -1,3 +1,6 @@
+//! Downloads gone on with after a kill, a boot and damage. Rows F01, F36 and R70 of
+//! `reliability.md`, the id in the name; the others are the promises of [`super`].
+
 use std::fs;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The scripted registry asked by hand. Rules: distribution spec, as far as the kit serves it.
+
 use super::route;
 use super::{Answer, Auth, Registry, Upload};
 use crate::digest::Digest;

@@ -1,3 +1,5 @@
+//! A site's user, processes and failure texts, with programs of the system.
+
 use super::{Programs, Site};
 use std::path::Path;
 
