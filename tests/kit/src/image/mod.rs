@@ -8,6 +8,7 @@
 mod artifact;
 mod index;
 mod layer;
+pub mod raw;
 mod ready;
 pub mod saved;
 mod tar;
