@@ -7,6 +7,7 @@
 
 pub mod digest;
 pub mod docker;
+pub mod faults;
 pub mod image;
 pub mod network;
 pub mod person;
@@ -20,6 +21,7 @@ mod until;
 
 pub use digest::Digest;
 pub use docker::Docker;
+pub use faults::{Faults, Positions, Rule};
 pub use image::{Artifact, Built, Compression, Entry, Image, Index, Layer, Names, Schema};
 pub use network::own_network;
 pub use person::Person;

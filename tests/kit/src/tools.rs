@@ -53,7 +53,7 @@ pub fn skip(why: &str) {
 
 /// Writes a line to standard error, past the capture of a test's own output, and to the file
 /// `ORLOP_KIT_NOTES` from which `cargo xtask test` tells it at the end.
-pub(crate) fn note(line: &str) {
+pub fn note(line: &str) {
     use std::io::Write as _;
     #[expect(clippy::disallowed_methods, reason = "the runner talks to tests by variables")]
     let notes = std::env::var_os("ORLOP_KIT_NOTES");

@@ -4,6 +4,7 @@
 //! that goes with the site; a daemon that the first command starts as it would for a user, and
 //! that is ended by number. Not here: registries ([`crate::registry`], [`crate::real`]).
 
+mod invariants;
 mod outcome;
 mod processes;
 mod programs;
@@ -15,6 +16,7 @@ pub use processes::{end, naming};
 pub use programs::Programs;
 pub use run::{Run, Running};
 
+use crate::faults::Faults;
 use crate::person::Person;
 use crate::registry::{Log, Registry};
 use crate::tls::Identity;
@@ -35,6 +37,7 @@ pub struct Site {
     env: Vec<(OsString, OsString)>,
     logs: Vec<Log>,
     settings: String,
+    faults: Option<Faults>,
 }
 
 impl Site {
@@ -69,6 +72,7 @@ impl Site {
             env: Vec::new(),
             logs: Vec::new(),
             settings: String::new(),
+            faults: None,
         };
         for at in [site.home(), site.runtime(), site.work(), site.temp(), site.bin()] {
             site.make_dir(&at, 0o700);
@@ -118,6 +122,14 @@ impl Site {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Lets the system calls of all its commands, and of the daemon that they start, be decided by
+    /// these faults.
+    #[must_use]
+    pub fn under(mut self, faults: &Faults) -> Self {
+        self.faults = Some(faults.clone());
         self
     }
 

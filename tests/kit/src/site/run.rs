@@ -1,6 +1,7 @@
 //! One command at a site: arguments, input and place, then run to its end or watched.
 
 use super::{Outcome, Site};
+use crate::faults::Faults;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -27,6 +28,9 @@ impl<'a> Run<'a> {
         let mut command = Command::new(program);
         command.args(arguments);
         site.dress(&mut command);
+        if let Some(faults) = &site.faults {
+            faults.attach(&mut command);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { site, line, command, input: None }
     }
@@ -57,6 +61,13 @@ impl<'a> Run<'a> {
     #[must_use]
     pub fn at(mut self, directory: impl Into<PathBuf>) -> Self {
         self.command.current_dir(directory.into());
+        self
+    }
+
+    /// Lets its system calls, and those of what it starts, be decided by these faults.
+    #[must_use]
+    pub fn under(mut self, faults: &Faults) -> Self {
+        faults.attach(&mut self.command);
         self
     }
 
