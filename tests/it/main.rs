@@ -37,6 +37,7 @@ mod pull;
 mod pull_faults;
 mod push_rows;
 mod real_mirrors;
+mod reflink;
 mod registry_rows;
 mod rules;
 mod run;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// A program, the package that has it, and what is not tested without it.
-const WANTED: [(&str, &str, &str); 10] = [
+const WANTED: [(&str, &str, &str); 11] = [
     ("unsquashfs", "squashfs-tools", "squashfs images in the eyes of squashfs-tools"),
     ("skopeo", "skopeo", "what others read of our pushes"),
     ("umoci", "umoci", "the file tree of a pull beside umoci's"),
@@ -15,6 +15,7 @@ const WANTED: [(&str, &str, &str); 10] = [
     ("docker-credential-pass", "golang-docker-credential-helpers", "a real credential helper"),
     ("busybox", "busybox-static", "images with a shell"),
     ("strace", "strace", "faults of system calls"),
+    ("mkfs.xfs", "xfsprogs", "a disk that shares blocks between files"),
     ("newuidmap", "uidmap", "subordinate users"),
 ];
 
