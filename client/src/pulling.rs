@@ -7,7 +7,9 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
+use orlop_config::limits;
 use orlop_image::{Recipe, assemble};
 use orlop_proto::v1::cache_client::CacheClient;
 use orlop_proto::v1::images_client::ImagesClient;
@@ -15,6 +17,7 @@ use orlop_proto::v1::pull_done::Image;
 use orlop_proto::v1::{
     HealRequest, Kind, PullDone, PullEvent, PullRequest, RecipeImage, SifImage, pull_event,
 };
+use orlop_runtime::holder::Names;
 use orlop_sif::Sif;
 use orlop_squashfs::Window;
 
@@ -30,9 +33,48 @@ const TRIES: u32 = 2;
 #[derive(Debug)]
 pub(crate) enum Pulled {
     /// A converted image.
-    Recipe { recipe: Box<Recipe>, key: String, segments: Vec<File>, lease: File, cached: bool },
+    Recipe {
+        recipe: Box<Recipe>,
+        key: String,
+        segments: Vec<File>,
+        lease: File,
+        cached: bool,
+        stay: Stay,
+    },
     /// A SIF as it was pushed.
-    Sif { file: File, size: u64, digest: String },
+    Sif { file: File, size: u64, digest: String, stay: Stay },
+}
+
+/// Where an image lies in the cache, for who uses it for long.
+#[derive(Debug)]
+pub(crate) struct Stay {
+    /// What names of lease files begin with; empty when nobody else uses the cache.
+    lease: String,
+    files: Vec<String>,
+}
+
+impl Stay {
+    /// Of an image that is in no cache.
+    pub(crate) const fn nowhere() -> Self {
+        Self { lease: String::new(), files: Vec::new() }
+    }
+
+    /// The cache's directory, and the names in it; `None` when it need not, or cannot, be kept.
+    pub(crate) fn names(&self) -> Option<(File, Names)> {
+        let lease = Path::new(&self.lease);
+        let cache = lease.parent()?.parent()?;
+        let below =
+            |path: &str| Path::new(path).strip_prefix(cache).ok()?.to_str().map(str::to_owned);
+        let files: Vec<String> = self.files.iter().filter_map(|path| below(path)).collect();
+        if files.len() < self.files.len() {
+            // Some of it lies in a cache that cannot be written.
+            return None;
+        }
+        let renew_ms = u64::try_from(limits::LEASE_RENEW.as_millis()).unwrap_or(u64::MAX);
+        let segments = files.len().saturating_sub(1);
+        let names = Names { lease: below(&self.lease)?, files, segments, renew_ms };
+        Some((File::open(cache).ok()?, names))
+    }
 }
 
 /// In whose words the steps of a pull are told.
@@ -143,14 +185,19 @@ fn heal_key(key: String, failure: &Failure, context: &mut Context) -> Result<(),
 
 fn open(done: PullDone, is_url: bool) -> Result<Pulled, Opening> {
     match done.image {
-        Some(Image::Recipe(image)) => open_recipe(image, done.cached),
+        Some(Image::Recipe(image)) => open_recipe(image, done.lease, done.cached),
         Some(Image::Sif(SifImage { path, size, digest })) => {
             let file = lease(&path)?;
             // Of a URL the daemon has checked what it is: an image of old may have one, too.
             if !is_url {
                 check_sif(&file, &digest).map_err(Opening::Failed)?;
             }
-            Ok(Pulled::Sif { file, size, digest })
+            Ok(Pulled::Sif {
+                file,
+                size,
+                digest,
+                stay: Stay { lease: done.lease, files: vec![path] },
+            })
         }
         None => Err(Opening::Failed(Failure::new(Kind::Internal, "the daemon named no image"))),
     }
@@ -167,7 +214,7 @@ fn check_sif(file: &File, digest: &str) -> Result<(), Failure> {
     }
 }
 
-fn open_recipe(image: RecipeImage, cached: bool) -> Result<Pulled, Opening> {
+fn open_recipe(image: RecipeImage, stem: String, cached: bool) -> Result<Pulled, Opening> {
     let lease_of_recipe = lease(&image.path)?;
     let segments = image.segments.iter().map(|path| lease(path)).collect::<Result<_, _>>()?;
     let damaged = |cause: &(dyn std::error::Error + 'static)| {
@@ -177,7 +224,10 @@ fn open_recipe(image: RecipeImage, cached: bool) -> Result<Pulled, Opening> {
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut &lease_of_recipe, &mut bytes).map_err(|cause| damaged(&cause))?;
     let recipe = Recipe::from_bytes(&bytes).map_err(|cause| damaged(&cause))?;
+    let mut files = vec![image.path];
+    files.extend(image.segments);
     Ok(Pulled::Recipe {
+        stay: Stay { lease: stem, files },
         recipe: Box::new(recipe),
         key: image.key,
         segments,

@@ -166,6 +166,14 @@ impl Daemon {
         path.display().to_string()
     }
 
+    /// The path that names of lease files begin with; empty when the cache goes with the daemon.
+    pub(crate) fn lease_stem(&self) -> String {
+        if self.cache_is_private {
+            return String::new();
+        }
+        self.store.root().join(self.store.lease_stem()).display().to_string()
+    }
+
     /// Says why the cache cannot be used, where that is so.
     ///
     /// # Errors
@@ -189,6 +197,14 @@ impl Daemon {
             if let Err(error) = self.blocking("leases", move || Ok(store.renew_leases()?)).await {
                 tracing::warn!(%error, "leases could not be renewed");
             }
+        }
+    }
+
+    /// Leaves no lease behind for what nobody uses any more.
+    pub(crate) async fn end_leases(&self) {
+        let store = self.store.clone();
+        if let Err(error) = self.blocking("leases", move || Ok(store.end_leases()?)).await {
+            tracing::debug!(%error, "leases are left");
         }
     }
 

@@ -289,6 +289,7 @@ async fn run(
         life.drain();
         drop((upkeep_task, metrics));
         drop(server.await);
+        daemon.end_leases().await;
         daemon.tasks.finished().await;
     };
     tokio::select! {

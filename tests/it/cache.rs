@@ -273,3 +273,36 @@ fn s52_a_clean_leaves_a_directory_that_is_no_cache_alone() {
     clean.outcome().fails(255).says("which is no cache's");
     assert_eq!(site.tree(&at), before);
 }
+
+#[test]
+fn f34_damage_that_a_container_meets_is_healed_by_the_next_command() {
+    if !crate::run::runnable() {
+        return;
+    }
+    let image = Image::tiny().layer(orlop_kit::Layer::noise("data/kept", 600_000, 7));
+    let (registry, site, uri) = filled(image);
+    let show = || site.orlop(["exec", &uri, "/bin/probe", "cat", "/data/kept"]);
+    let segment = files(&site, "segments/").into_iter().filter(|path| path.ends_with("data"));
+    let segment = segment.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let before = segment.metadata().unwrap();
+    flip(&segment, before.len() / 2);
+    // As a disk damages: nothing of it shows from outside, and the daemon knows the file.
+    std::fs::File::options()
+        .write(true)
+        .open(&segment)
+        .unwrap()
+        .set_modified(before.modified().unwrap())
+        .unwrap();
+    let met = show();
+    assert_ne!(met.status, 0, "{}", met.report());
+    registry.forget();
+    let healed = show().success();
+    assert_eq!(healed.bytes.len(), 600_000);
+    assert_eq!(registry.count(&blobs()), 1, "{}", registry.log());
+    let log = site.tree(&site.home()).into_iter().find(|path| path.ends_with("orlopd.log"));
+    let log = site.read_home(&log.unwrap()).unwrap();
+    assert!(log.contains("damaged cache entry moved aside"), "{log}");
+    show().success();
+    assert_eq!(registry.count(&blobs()), 1, "{}", registry.log());
+    site.orlop(["cache", "verify"]).success();
+}

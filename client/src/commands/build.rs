@@ -21,7 +21,7 @@ use crate::failure::{Failure, system_words};
 use crate::flags::{Count, Flag, Spec};
 use crate::options::Options;
 use crate::prompt;
-use crate::pulling::{self, Pulled, Telling};
+use crate::pulling::{self, Pulled, Stay, Telling};
 
 const DEFINITION: &str = "it belongs to definition files, which are not supported yet";
 const ENCRYPTED: &str = "encrypted images are not supported";
@@ -198,7 +198,8 @@ fn local(path: &Path) -> Result<Pulled, Failure> {
     match recognise(&window).map_err(refused)? {
         ImageKind::Sif => {
             Sif::read(&window).map_err(refused)?;
-            Ok(Pulled::Sif { size: found.len(), file, digest: String::new() })
+            let (digest, stay) = (String::new(), Stay::nowhere());
+            Ok(Pulled::Sif { size: found.len(), file, digest, stay })
         }
         ImageKind::Squashfs { .. } | ImageKind::Ext3 { .. } => Err(unsupported(
             "building from an image that is no SIF is not supported yet",

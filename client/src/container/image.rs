@@ -17,7 +17,7 @@ use crate::commands::pull;
 use crate::context::Context;
 use crate::failure::{Failure, system_words};
 use crate::options::Options;
-use crate::pulling::{self, Pulled, Telling};
+use crate::pulling::{self, Pulled, Stay, Telling};
 
 /// Variables by which batch systems name a job, and one of its steps.
 const JOBS: [(&str, &str); 5] = [
@@ -43,7 +43,8 @@ pub(super) fn root(
         let message = format!("no instance found with name {name}");
         return Err(Failure::new(Kind::Unsupported, message).within("While setting image/instance"));
     }
-    let image = if is_reference(named) {
+    let is_reference = is_reference(named);
+    let image = if is_reference {
         reference(&text, options, context)?
     } else {
         let path = Path::new(named);
@@ -60,7 +61,15 @@ pub(super) fn root(
         return Err(Failure::new(Kind::ContainerFailed, message)
             .hint("use --writable-tmpfs, or a sandbox directory"));
     }
-    hold(&image, wanted, context).map(Root::Holder)
+    let held = match hold(&image, wanted, context) {
+        // Another node's collector was faster: the image is brought back, once.
+        Ok(Err(_)) if is_reference => {
+            let image = reference(&text, options, context)?;
+            hold(&image, wanted, context)?.map_err(|gone| container(&gone))?
+        }
+        held => held?.map_err(|gone| container(&gone))?,
+    };
+    Ok(Root::Holder(held))
 }
 
 /// True for what has to be fetched or converted first; a path is everything else.
@@ -80,12 +89,22 @@ fn reference(text: &str, options: &Options, context: &mut Context) -> Result<Ima
             failure.about_host(&crate::access::host_of(text)).within(within.clone())
         })?;
     match pulled {
-        Pulled::Recipe { key, segments, lease, .. } => {
-            Image::of_recipe(&key, lease, segments).map_err(|error| container(&error))
+        Pulled::Recipe { key, segments, lease, stay, .. } => {
+            let image = Image::of_recipe(&key, lease, segments);
+            image.map(|image| kept(image, &stay)).map_err(|error| container(&error))
         }
-        Pulled::Sif { file, .. } => {
-            of_file(file).map_err(|cause| Failure::caused(Kind::NotAnImage, &cause).within(within))
+        Pulled::Sif { file, stay, .. } => {
+            let image = of_file(file);
+            let image = image.map(|image| kept(image, &stay));
+            image.map_err(|cause| Failure::caused(Kind::NotAnImage, &cause).within(within))
         }
+    }
+}
+
+fn kept(image: Image, stay: &Stay) -> Image {
+    match stay.names() {
+        Some((cache, names)) => image.kept_in(cache, names),
+        None => image,
     }
 }
 
@@ -119,8 +138,12 @@ fn of_file(file: File) -> Result<Image, orlop_sif::Error> {
         .map_err(|error| opening(std::io::Error::other(error.to_string())))
 }
 
-/// Joins or starts the image's mount holder.
-fn hold(image: &Image, wanted: &Wanted, context: &mut Context) -> Result<Holder, Failure> {
+/// Joins or starts the image's mount holder; the inner error is [`holder::Error::Gone`].
+fn hold(
+    image: &Image,
+    wanted: &Wanted,
+    context: &mut Context,
+) -> Result<Result<Holder, holder::Error>, Failure> {
     let directory = context.socket_directory().ok_or_else(|| {
         Failure::new(Kind::ContainerFailed, "there is no directory for the mount holder's socket")
             .hint("set XDG_RUNTIME_DIR to a directory of yours with mode 0700")
@@ -135,7 +158,11 @@ fn hold(image: &Image, wanted: &Wanted, context: &mut Context) -> Result<Holder,
     let variable = |name: &str| context.environment.raw(name)?.to_str();
     let job = JOBS.iter().find_map(|(job, step)| Some((variable(job)?, variable(step))));
     let scope = Scope::new(&cgroup, job.map(|(job, _)| job), job.and_then(|(_, step)| step));
-    let held = holder::join_or_start(image, &scope, &holders).map_err(|error| container(&error))?;
+    let held = match holder::join_or_start(image, &scope, &holders) {
+        Ok(held) => held,
+        Err(error @ holder::Error::Gone) => return Ok(Err(error)),
+        Err(error) => return Err(container(&error)),
+    };
     if held.origin == Origin::Replaced {
         let text = "The image's mount holder did not answer: another one was started";
         context.output.warning(text);
@@ -143,7 +170,7 @@ fn hold(image: &Image, wanted: &Wanted, context: &mut Context) -> Result<Holder,
     if held.is_unpacked && held.origin != Origin::Joined {
         context.output.info("/dev/fuse cannot be used: the image is unpacked into the cache");
     }
-    Ok(held)
+    Ok(Ok(held))
 }
 
 fn container(error: &holder::Error) -> Failure {

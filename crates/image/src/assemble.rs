@@ -196,6 +196,7 @@ fn checked(segment: &File, blocks: &[Stored], buffer: &mut Vec<u8>) -> Result<()
     let start = blocks.first().map_or(0, |block| block.offset);
     segment.read_exact_at(buffer, start).map_err(|cause| match cause.kind() {
         io::ErrorKind::UnexpectedEof => damaged("it is cut short".to_owned()),
+        io::ErrorKind::StaleNetworkFileHandle => damaged("it was removed meanwhile".to_owned()),
         _ => Error::Disk { what: "reading segment data", cause },
     })?;
     let mut rest = buffer.as_slice();

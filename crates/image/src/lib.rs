@@ -47,5 +47,5 @@ pub use recipe::{ImageInputs, Recipe, build_recipe};
 pub use segment::SegmentIndex;
 pub use singularity_d::scripts;
 pub use tar::{Member, MemberKind, members};
-pub use virtual_sif::VirtualSif;
+pub use virtual_sif::{DOUBTED, Mend, VirtualSif};
 pub use workers::Workers;

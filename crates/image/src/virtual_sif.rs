@@ -2,11 +2,14 @@
 //!
 //! Whatever is read of a segment is read in whole blocks whose checksums are compared, so nothing
 //! unchecked is handed out. Reads that are whole blocks, as those of a squashfs reader are, go
-//! straight into the caller's buffer. Not here: the squashfs in it (`orlop-squashfs`).
+//! straight into the caller's buffer. A file that no longer serves (removed by another node, damaged)
+//! is opened anew by its name, where somebody can ([`Mend`]): the same key means the same bytes.
+//! Not here: the squashfs in it (`orlop-squashfs`).
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use orlop_squashfs::ReadAt;
 use xxhash_rust::xxh3::xxh3_64;
@@ -14,11 +17,28 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::error::Error;
 use crate::recipe::{Bytes, Piece, Recipe, Stored};
 
+/// Modification time, in seconds after 1970, of a segment's data file in which somebody met a
+/// damaged block: it is to be read whole before it is used again.
+pub const DOUBTED: i64 = 1;
+
 /// A SIF that is not written anywhere.
 #[derive(Debug)]
 pub struct VirtualSif {
     recipe: Recipe,
-    segments: Vec<File>,
+    segments: Vec<RwLock<Arc<File>>>,
+    mend: Option<Box<dyn Mend>>,
+}
+
+/// What can be done about a segment's file that no longer serves.
+pub trait Mend: std::fmt::Debug + Send + Sync {
+    /// Opens the data file of the segment of this number by its name.
+    ///
+    /// # Errors
+    /// The system's.
+    fn open(&self, number: usize) -> io::Result<File>;
+
+    /// Is told that a block of the open file is damaged.
+    fn damaged(&self, number: usize, file: &File);
 }
 
 impl VirtualSif {
@@ -29,7 +49,14 @@ impl VirtualSif {
     /// [`Error::Disk`].
     pub fn new(recipe: Recipe, segments: Vec<File>) -> Result<Self, Error> {
         check_files(&recipe, &segments)?;
-        Ok(Self { recipe, segments })
+        let segments = segments.into_iter().map(|file| RwLock::new(Arc::new(file))).collect();
+        Ok(Self { recipe, segments, mend: None })
+    }
+
+    /// Goes on with what this opens when a file no longer serves.
+    #[must_use]
+    pub fn mended_by(self, mend: impl Mend + 'static) -> Self {
+        Self { mend: Some(Box::new(mend)), ..self }
     }
 
     /// Offset and length of the squashfs partition, in bytes.
@@ -55,11 +82,43 @@ impl VirtualSif {
                 Ok(())
             }
             Bytes::Segment { number, blocks } => {
-                let file = self.segments.get(*number as usize).ok_or_else(short)?;
+                let number = *number as usize;
+                let place = self.segments.get(number).ok_or_else(short)?;
+                let file = Arc::clone(&place.read().unwrap_or_else(PoisonError::into_inner));
                 let origin = blocks.first().map_or(0, |block| block.offset);
-                read_blocks(file, blocks, origin.saturating_add(at), to)
+                let from = origin.saturating_add(at);
+                match read_blocks(&file, blocks, from, to) {
+                    Err(cause) if is_mendable(&cause) => {
+                        let file = self.mended(number, place, &file, cause)?;
+                        read_blocks(&file, blocks, from, to)
+                    }
+                    read => read,
+                }
             }
         }
+    }
+
+    /// Another file in the place of one that no longer serves; else why it does not.
+    fn mended(
+        &self,
+        number: usize,
+        place: &RwLock<Arc<File>>,
+        file: &File,
+        cause: io::Error,
+    ) -> io::Result<Arc<File>> {
+        let Some(mend) = &self.mend else { return Err(cause) };
+        let inode = |file: &File| file.metadata().map(|found| (found.dev(), found.ino())).ok();
+        if let Ok(newer) = mend.open(number)
+            && inode(&newer) != inode(file)
+        {
+            let newer = Arc::new(newer);
+            *place.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&newer);
+            return Ok(newer);
+        }
+        if cause.kind() != io::ErrorKind::StaleNetworkFileHandle {
+            mend.damaged(number, file);
+        }
+        Err(cause)
     }
 }
 
@@ -95,6 +154,12 @@ impl ReadAt for VirtualSif {
     fn size(&self) -> u64 {
         self.recipe.sif_size()
     }
+}
+
+/// Whether another file under the same name may be better.
+fn is_mendable(cause: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, StaleNetworkFileHandle, UnexpectedEof};
+    matches!(cause.kind(), InvalidData | UnexpectedEof | StaleNetworkFileHandle)
 }
 
 /// Cuts up to `count` bytes off the front.

@@ -95,7 +95,10 @@ impl Store {
 
     /// The time as the cache's file system sees it: that of a file touched just now. Ages of files
     /// are counted by it, so that no node's clock, nor a jump of it, makes anything old.
-    pub(crate) fn file_system_time(&self) -> Result<SystemTime, Error> {
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Disk`].
+    pub fn file_system_time(&self) -> Result<SystemTime, Error> {
         let path = self.layout().leases().join(".now");
         let failed = |cause| Error::disk("write", &path, 0, cause);
         let file = self.mended(|| open_or_make(&path).map_err(failed))?;

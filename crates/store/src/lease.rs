@@ -1,9 +1,14 @@
 //! Leases: what keeps a collector from an entry.
 //!
 //! On one node an open file with a shared `flock` is the lease: a collector removes only what it
-//! can lock alone. For other nodes' collectors a file `leases/<entry>.<host>` says the same; it is
-//! renewed and honoured for a while, by the file system's clock.
+//! can lock alone. For other nodes' collectors a file `leases/<host>.<boot>.<user>` says the same:
+//! its lines are the paths, below the cache, of the files in use. It is renewed every
+//! `limits::LEASE_RENEW` by whoever made it and honoured for `limits::LEASE_HONOURED`, by the file
+//! system's clock. A holder makes its own, so that no daemon has to live as long as a container.
+//!
+//! Not here: the holder's leases (`orlop-runtime`).
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -14,9 +19,13 @@ use rustix::event::{Timespec, poll};
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::files::{list, open_or_make, renew, time, touch};
+use crate::collect::files_of;
+use crate::files::{list, open_or_make, read_all, renew, time, touch};
 use crate::store::Store;
 use crate::{Entry, Error};
+
+/// Most bytes of a lease file that are looked at.
+const LIMIT: u64 = 4 << 20;
 
 /// How often a lock that a collector holds for an instant is tried, a millisecond apart.
 const TRIES: u32 = 20;
@@ -132,63 +141,98 @@ impl Store {
         }
     }
 
-    /// Says to collectors of other nodes that an entry is in use on this host.
+    /// The beginning of the names of this host's lease files, below the cache's directory: a dot and
+    /// something of one's own follow.
+    #[must_use]
+    pub fn lease_stem(&self) -> String {
+        let boot: String = self.settings().boot.chars().take(8).collect();
+        format!("leases/{}.{boot}", self.host_name())
+    }
+
+    /// Says to collectors of other nodes which entries somebody on this host has open now. To be
+    /// called every `limits::LEASE_RENEW`, and at the end.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`].
-    pub fn lease(&self, entry: &Entry) -> Result<(), Error> {
-        let path = self.lease_path(entry);
-        let failed = |cause| Error::disk("write", &path, 0, cause);
-        let file = self.mended(|| open_or_make(&path).map_err(failed))?;
-        renew(&file).map_err(failed)
-    }
-
-    /// Renews this host's lease files of entries that somebody on it has open, and removes the
-    /// others. To be called every `limits::LEASE_RENEW`.
-    ///
-    /// # Errors
-    /// [`Error::Disk`] when the directory cannot be read.
     pub fn renew_leases(&self) -> Result<(), Error> {
+        let path = self.root().join(format!("{}.daemon", self.lease_stem()));
+        let mut text = String::new();
         for info in self.entries()? {
             if self.is_open_here(&info.entry) {
-                self.lease(&info.entry)?;
-            } else {
-                // Best effort: it dies of age otherwise.
-                drop(std::fs::remove_file(self.lease_path(&info.entry)));
+                self.names_of(&info.entry).iter().for_each(|name| {
+                    text.push_str(name);
+                    text.push('\n');
+                });
             }
         }
-        Ok(())
-    }
-
-    /// True when a collector of another host must leave the entry alone.
-    pub(crate) fn is_leased_elsewhere(&self, leases: &[(String, Duration)], entry: &Entry) -> bool {
-        let prefix = format!("{}.", entry.file_name());
-        let own = self.lease_name(entry);
-        leases.iter().any(|(name, age)| {
-            name.starts_with(&prefix) && *name != own && *age < limits::LEASE_HONOURED
-        })
-    }
-
-    /// Names of all lease files and how long ago each was renewed.
-    pub(crate) fn leases(&self) -> Result<Vec<(String, Duration)>, Error> {
-        let now = self.file_system_time()?;
-        let directory = self.layout().leases();
-        let mut leases = Vec::new();
-        for found in list(&directory)? {
-            let Ok(name) = found.file_name().into_string() else { continue };
-            let Ok(stat) = found.metadata() else { continue };
-            let renewed = time(stat.mtime(), stat.mtime_nsec());
-            leases.push((name, now.duration_since(renewed).unwrap_or_default()));
+        if text.is_empty() {
+            // Best effort: it dies of age otherwise.
+            drop(std::fs::remove_file(&path));
+            return Ok(());
         }
-        Ok(leases)
+        let file = self.publish_bytes(&path, text.as_bytes())?;
+        renew(&file).map_err(|cause| Error::disk("write", &path, 0, cause))
     }
 
-    fn lease_path(&self, entry: &Entry) -> PathBuf {
-        self.layout().leases().join(self.lease_name(entry))
+    /// The same at the end of a process, where it left a lease.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Disk`].
+    pub fn end_leases(&self) -> Result<(), Error> {
+        match self.root().join(format!("{}.daemon", self.lease_stem())).exists() {
+            true => self.renew_leases(),
+            false => Ok(()),
+        }
     }
 
-    fn lease_name(&self, entry: &Entry) -> String {
-        format!("{}.{}", entry.file_name(), self.host_name())
+    /// The paths, below the cache's directory, that others have leased. Leases of this host count
+    /// only where locks do not tell what is in use on it.
+    pub(crate) fn leased(&self, do_locks_work: bool) -> Result<BTreeSet<String>, Error> {
+        let now = self.file_system_time()?;
+        let stem = self.lease_stem();
+        let own = format!("{}.", stem.strip_prefix("leases/").unwrap_or(&stem));
+        let mut leased = BTreeSet::new();
+        for found in list(&self.layout().leases())? {
+            let Ok(name) = found.file_name().into_string() else { continue };
+            if name == ".now" || (do_locks_work && name.starts_with(&own)) {
+                continue;
+            }
+            let Ok(file) = File::open(found.path()) else { continue };
+            let Ok(stat) = file.metadata() else { continue };
+            let renewed = time(stat.mtime(), stat.mtime_nsec());
+            if now.duration_since(renewed).is_ok_and(|age| age >= limits::LEASE_HONOURED) {
+                continue;
+            }
+            let Ok(Some(bytes)) = read_all(&file, LIMIT) else { continue };
+            leased.extend(String::from_utf8_lossy(&bytes).lines().map(str::to_owned));
+        }
+        Ok(leased)
+    }
+
+    /// True when a lease names a file of the entry.
+    pub(crate) fn is_leased(&self, leased: &BTreeSet<String>, entry: &Entry) -> bool {
+        self.names_of(entry).iter().any(|name| leased.contains(name))
+    }
+
+    /// The paths of an entry's files below the cache's directory.
+    fn names_of(&self, entry: &Entry) -> Vec<String> {
+        let files = files_of(entry, &self.own_path(entry));
+        let names = files.iter().filter_map(|path| path.strip_prefix(self.root()).ok()?.to_str());
+        names.map(str::to_owned).collect()
+    }
+
+    /// Whether a second lock on a file is refused here, as it has to be: there are file systems that
+    /// grant every one.
+    pub(crate) fn do_locks_work(&self) -> Result<bool, Error> {
+        let path = self.layout().leases().join(".now");
+        let failed = |cause| Error::disk("write", &path, 0, cause);
+        let both = [
+            self.mended(|| open_or_make(&path).map_err(failed))?,
+            open_or_make(&path).map_err(failed)?,
+        ];
+        let alone = FlockOperation::NonBlockingLockExclusive;
+        // Somebody else who looks at the same time is refused, or refuses: both prove it.
+        Ok(both.iter().any(|file| rustix::fs::flock(file, alone) == Err(Errno::WOULDBLOCK)))
     }
 
     /// The host's name as part of a file name.

@@ -10,7 +10,6 @@ use tonic::{Request, Response, Status};
 
 use super::images::platform;
 use crate::caller::Caller;
-use crate::clock;
 use crate::daemon::Daemon;
 use crate::verbs::pull::Wanted;
 use crate::verbs::{cache, pins};
@@ -42,13 +41,13 @@ impl Service for Cache {
     async fn clean(&self, request: Request<CleanRequest>) -> Result<Response<CleanReply>, Status> {
         let _call = self.0.life.call();
         let request = request.into_inner();
-        let (this, now, dry_run) = (self.0.clone(), clock::now(), request.dry_run);
+        let (this, dry_run) = (self.0.clone(), request.dry_run);
         let reply = self.0.stoppable("clean", move |stop| {
             if let Some(refused) = &this.refused {
                 return cache::destroy(refused, request.dry_run);
             }
             let kinds: Vec<_> = request.kinds().collect();
-            cache::clean(&this.store, &kinds, request.days, request.dry_run, now, stop)
+            cache::clean(&this.store, &kinds, request.days, request.dry_run, stop)
         });
         let reply = reply.await?;
         if !dry_run {

@@ -239,7 +239,8 @@ impl Service for Images {
             };
             let (done, ()) = tokio::join!(pulled, pass);
             let (last, leases) = match done {
-                Ok(pull::Pulled { done, leases, .. }) => {
+                Ok(pull::Pulled { mut done, leases, .. }) => {
+                    done.lease = daemon.lease_stem();
                     daemon.counts.pulls_cached.add(done.cached.into());
                     failed.settle();
                     (Ok(PullEvent { event: Some(pull_event::Event::Done(done)) }), leases)

@@ -108,7 +108,6 @@ pub(crate) fn clean(
     asked: &[EntryKind],
     days: u32,
     dry_run: bool,
-    now: SystemTime,
     stop: &AtomicBool,
 ) -> Result<v1::CleanReply, Failure> {
     let kinds = kinds(asked);
@@ -117,6 +116,8 @@ pub(crate) fn clean(
         return Ok(v1::CleanReply::default());
     }
     let age = Duration::from_secs(u64::from(days).saturating_mul(24 * 3600));
+    // By the file system's clock, which says when things were used: this node's may be wrong.
+    let now = store.file_system_time()?;
     let unused_since = (days > 0).then(|| now.checked_sub(age).unwrap_or(UNIX_EPOCH));
     let is_all = unused_since.is_none() && kinds.is_empty() && !dry_run;
     let report = store.clean(&Filter { unused_since, kinds, dry_run }, stop)?;
@@ -172,6 +173,10 @@ pub(crate) fn heal(store: &Store, key: &str, stop: &AtomicBool) -> Result<v1::He
     }
     let infos = store.entries()?;
     let mut reply = v1::HealReply::default();
+    // What another node has removed meanwhile has to be made anew, too.
+    for missing in entries.iter().filter(|entry| infos.iter().all(|info| info.entry != **entry)) {
+        reply.damaged.push(v1::Entry { key: missing.key(), ..v1::Entry::default() });
+    }
     for info in infos.iter().filter(|info| entries.contains(&info.entry)) {
         if !store.verify_entry(&info.entry, &Content, stop)? {
             reply.damaged.push(entry(info));

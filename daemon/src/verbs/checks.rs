@@ -4,7 +4,8 @@
 //! An image that was converted just now is known. A SIF is hashed whole before it is given, because
 //! nobody can check a part of it later. Segments are read for a moment in the foreground and to the
 //! end in the background: blocks that were not reached are checked by whoever uses them, by the
-//! checksums of recipe and index. What is damaged is moved aside and made anew within the command.
+//! checksums of recipe and index. What somebody has met damage in is read to the end. What is damaged
+//! is moved aside and made anew within the command.
 //! Source: reliability rows F34, F35; design, section 12.3.
 //!
 //! Not here: reading everything ([`super::cache`]).
@@ -14,6 +15,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use orlop_image::DOUBTED;
 use orlop_store::{Entry, Store};
 
 use super::cache::Content;
@@ -40,6 +42,11 @@ impl Look {
             Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
         });
         looks.collect::<Option<_>>().map(Self)
+    }
+
+    /// Whether a holder met a damaged block in it.
+    fn is_doubted(&self) -> bool {
+        self.0.iter().any(|(_, _, modified, _)| *modified == DOUBTED)
     }
 }
 
@@ -74,12 +81,17 @@ pub(crate) async fn before_use(daemon: &Daemon, entries: Vec<Entry>) -> Result<b
     let (store, this) = (daemon.store.clone(), daemon.clone());
     let unknown = daemon
         .blocking("looks", move || {
-            let is_unknown = |entry: &Entry| !this.checked.holds(&store, entry);
-            Ok(entries.into_iter().filter(is_unknown).collect::<Vec<_>>())
+            let unknown = entries.into_iter().filter(|entry| !this.checked.holds(&store, entry));
+            let doubts = unknown.map(|entry| {
+                let is_doubted = Look::at(&store, &entry).is_some_and(|look| look.is_doubted());
+                (entry, is_doubted)
+            });
+            Ok(doubts.collect::<Vec<_>>())
         })
         .await?;
-    let must_be_whole = unknown.iter().any(|entry| matches!(entry, Entry::Blob(_)));
-    let checks = unknown.into_iter().map(|entry| check(daemon, entry));
+    let must_be_whole =
+        unknown.iter().any(|(entry, is_doubted)| *is_doubted || matches!(entry, Entry::Blob(_)));
+    let checks = unknown.into_iter().map(|(entry, _)| check(daemon, entry));
     let all = futures::future::try_join_all(checks);
     if must_be_whole {
         return Ok(all.await?.into_iter().all(|good| good));
@@ -100,6 +112,10 @@ async fn check(daemon: &Daemon, entry: Entry) -> Result<bool, Failure> {
         this.stoppable("check", move |stop| {
             let look = Look::at(&store, &entry);
             let good = store.verify_entry(&entry, &Content, stop)?;
+            if good && look.as_ref().is_some_and(Look::is_doubted) {
+                tracing::info!(%entry, "a container met damage here, which is not found any more");
+                return Ok(store.trust(&entry).is_ok());
+            }
             match look {
                 Some(look) if good => drop(checked.checked.lock().insert(entry, look)),
                 _ => counts.damaged.add((!good).into()),

@@ -345,6 +345,7 @@ fn done(daemon: &Daemon, image: &Image, recipe: &Recipe, cached: bool) -> v1::Pu
     let segments = recipe.segments().iter().filter_map(|key| key.as_str().parse().ok());
     let segments = segments.map(|key| format!("{}/data", path(&Entry::Segment(key))));
     v1::PullDone {
+        lease: String::new(),
         digest: image.chosen.digest.to_string(),
         source: image.chosen.source.clone(),
         cached,

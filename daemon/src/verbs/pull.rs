@@ -309,6 +309,7 @@ async fn pull_sif(
     daemon.whereabouts.note(&chosen.source, &layer.digest);
     let path = daemon.store.path(&entry);
     let done = v1::PullDone {
+        lease: String::new(),
         digest: chosen.digest.to_string(),
         source: chosen.source.clone(),
         cached,

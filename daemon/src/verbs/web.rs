@@ -188,6 +188,7 @@ async fn resolved(events: &Events, source: &str, size: u64, cached: bool) {
 fn pulled(daemon: &Daemon, source: &str, digest: &Digest, leased: Leased, cached: bool) -> Pulled {
     let path = daemon.store.path(&Entry::Blob(digest.clone()));
     let done = v1::PullDone {
+        lease: String::new(),
         digest: digest.to_string(),
         source: source.to_owned(),
         cached,

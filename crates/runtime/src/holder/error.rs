@@ -43,6 +43,10 @@ pub enum Error {
         #[source]
         cause: io::Error,
     },
+    /// A file of the image was removed from the cache before it was leased: it has to be brought
+    /// there again.
+    #[error("the image was removed from the cache by another node")]
+    Gone,
     /// The holder failed at something else.
     #[error("the mount holder failed: {message}")]
     Holder {

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::Error;
+use super::{Error, Names};
 
 /// An opened image.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct Image {
     pub(crate) source: Source,
     /// What tells images apart; part of a holder's key.
     pub(crate) identity: String,
+    /// The cache it lies in, and its names there.
+    pub(crate) stay: Option<(File, Names)>,
 }
 
 /// Where the squashfs is.
@@ -40,7 +42,7 @@ impl Image {
             status.ctime(),
             status.ctime_nsec()
         );
-        Ok(Self { source: Source::File { file, offset, length }, identity })
+        Ok(Self { source: Source::File { file, offset, length }, identity, stay: None })
     }
 
     /// The image that a recipe of the cache describes: its key, its file and its segments' data
@@ -53,6 +55,14 @@ impl Image {
             flock(file, FlockOperation::NonBlockingLockShared)
                 .map_err(|errno| Error::Image { cause: errno.into() })?;
         }
-        Ok(Self { source: Source::Recipe { recipe, segments }, identity: format!("recipe {key}") })
+        let (source, identity) = (Source::Recipe { recipe, segments }, format!("recipe {key}"));
+        Ok(Self { source, identity, stay: None })
+    }
+
+    /// Has the holder keep the image in the cache of this directory, under these names.
+    #[must_use]
+    pub fn kept_in(self, cache: File, names: Names) -> Self {
+        let stay = names.fit().then_some((cache, names));
+        Self { stay, ..self }
     }
 }

@@ -206,6 +206,8 @@ fn send_start(
     let mut descriptors = vec![place.directory.as_fd(), listener.as_fd(), pidfd.as_fd()];
     let cache = options.unpack_into.as_deref().and_then(open_or_make);
     descriptors.extend(cache.as_ref().map(AsFd::as_fd));
+    let stay = image.stay.as_ref();
+    descriptors.extend(stay.map(|(directory, _)| directory.as_fd()));
     let parts = match &image.source {
         Source::File { file, offset, length } => {
             descriptors.push(file.as_fd());
@@ -222,6 +224,7 @@ fn send_start(
         grace_ms: u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX),
         unpacked: cache.is_some().then(|| digest(&image.identity)),
         image: parts,
+        stay: stay.map(|(_, names)| names.clone()),
     };
     send(socket, &start, &descriptors)
 }
@@ -251,6 +254,7 @@ fn failed(step: Step, errno: Option<i32>, message: String) -> Error {
     match (step, cause) {
         (Step::UserNamespace, Some(cause)) => Error::UserNamespace { cause },
         (Step::Fuse, Some(cause)) => Error::NoFuse { cause },
+        (Step::Gone, _) => Error::Gone,
         _ => Error::Holder { message },
     }
 }

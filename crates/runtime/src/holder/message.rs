@@ -1,7 +1,8 @@
 //! What a caller and a holder say to each other: JSON in `SEQPACKET` messages, and descriptors.
 //!
 //! ```text
-//! starter -> process: Start  + directory, listening socket, pidfd, [cache], image's files
+//! starter -> process: Start  + directory, listening socket, pidfd, [cache], [the image's cache],
+//!                     image's files
 //! joiner  -> holder:  Join   + pidfd
 //! holder  -> both:    Answer + user namespace, mount        (Ready alone has descriptors)
 //! ```
@@ -21,12 +22,12 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Mapping;
+use super::{Mapping, Names};
 
 /// Descriptors of one message.
 const DESCRIPTORS: usize = 200;
 /// Bytes of one message.
-const BYTES: usize = 16 << 10;
+const BYTES: usize = 128 << 10;
 /// A message that carries descriptors alone.
 const MORE: &[u8] = b" ";
 
@@ -41,6 +42,8 @@ pub(super) struct Start {
     /// Name of the image in the cache's `unpacked/`, when it may be unpacked.
     pub(super) unpacked: Option<String>,
     pub(super) image: Parts,
+    /// The image's names in the cache that it lies in.
+    pub(super) stay: Option<Names>,
 }
 
 /// What the image's files are.
@@ -72,6 +75,7 @@ pub(super) enum Answer {
 pub(super) enum Step {
     UserNamespace,
     Fuse,
+    Gone,
     Other,
 }
 

@@ -20,11 +20,13 @@ mod place;
 mod process;
 mod scope;
 mod service;
+mod stay;
 
 pub use error::Error;
 pub use image::Image;
 pub use join::{Holder, Mapping, Options, Origin, join_or_start};
 pub use scope::Scope;
+pub use stay::Names;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -23,6 +23,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::message::{Answer, Parts, Start, Step, receive, send};
 use super::place::Place;
 use super::service::{Mount, Service};
+use super::stay::{Lease, Segments, Stay};
 use super::{Mapping, namespace};
 use crate::{fuse, unpack};
 
@@ -119,7 +120,7 @@ fn hold(socket: OwnedFd) -> io::Result<()> {
             send(&socket, &failure.answer(), &[])?;
             Err(io::Error::other(failure.cause.to_string()))
         }
-        Ok((mut service, starter, session)) => {
+        Ok(Holding { mut service, starter, session, lease: _lease }) => {
             forget_standard_streams()?;
             service.answer(&socket, Some(starter))?;
             drop(socket);
@@ -129,8 +130,16 @@ fn hold(socket: OwnedFd) -> io::Result<()> {
     }
 }
 
-/// The service, the starter's pidfd, and the session that may outlive the service.
-type Holding = (Service, OwnedFd, Option<fuse::Session>);
+/// What a holder is made of.
+struct Holding {
+    service: Service,
+    /// The starter's pidfd.
+    starter: OwnedFd,
+    /// It may outlive the service.
+    session: Option<fuse::Session>,
+    /// Of an image in the cache.
+    lease: Option<Lease>,
+}
 
 fn become_holder(
     start: &Start,
@@ -141,12 +150,18 @@ fn become_holder(
     let mut next = || descriptors.next().ok_or_else(|| Failure::other("a descriptor is missing"));
     let (directory, listener, starter) = (next()?, next()?, next()?);
     let cache = start.unpacked.as_ref().map(|_| next()).transpose()?;
-    let reader = open_image(start.image, descriptors.map(File::from).collect())?;
+    let stay = match &start.stay {
+        Some(names) => Some(Stay::new(next()?, names.clone())),
+        None => None,
+    };
+    let files = descriptors.map(File::from).collect();
+    let reader = open_image(start.image, files, stay.clone())?;
 
     // The current directory is the one descriptor that follows into the new mount namespace.
     rustix::process::fchdir(cache.as_ref().unwrap_or(&directory)).map_err(Failure::system)?;
     let user_namespace =
         namespace::enter(start.mapping).map_err(Failure::new(Step::UserNamespace))?;
+    let lease = stay.map(|stay| stay.lease()).transpose().map_err(Failure::new(Step::Gone))?;
     let place = Place { directory, socket: start.socket.clone() };
     let mut service = Service::new(place, listener, Duration::from_millis(start.grace_ms));
     let fuse = fuse::open_device().and_then(|device| Ok((fuse::mount(&device)?, device)));
@@ -167,7 +182,7 @@ fn become_holder(
         (Err(cause), None) => return Err(Failure::new(Step::Fuse)(cause)),
     };
     rustix::process::chdir("/").map_err(Failure::system)?;
-    Ok((service, starter, session))
+    Ok(Holding { service, starter, session, lease })
 }
 
 fn serve_image(
@@ -183,7 +198,11 @@ fn serve_image(
 }
 
 /// Opens the squashfs.
-fn open_image(parts: Parts, mut files: Vec<File>) -> Result<Reader, Failure> {
+fn open_image(
+    parts: Parts,
+    mut files: Vec<File>,
+    stay: Option<Arc<Stay>>,
+) -> Result<Reader, Failure> {
     let (source, offset, length): (Arc<dyn ReadAt>, u64, u64) = match parts {
         Parts::File { offset, length } => {
             let file = files.pop().ok_or_else(|| Failure::other("the image's file is missing"))?;
@@ -203,7 +222,10 @@ fn open_image(parts: Parts, mut files: Vec<File>) -> Result<Reader, Failure> {
                 recipe.read_exact_at(&mut bytes, 0).map_err(Failure::other)?;
             }
             let recipe = Recipe::from_bytes(&bytes).map_err(Failure::other)?;
-            let sif = VirtualSif::new(recipe, segments).map_err(Failure::other)?;
+            let mut sif = VirtualSif::new(recipe, segments).map_err(Failure::other)?;
+            if let Some(stay) = stay {
+                sif = sif.mended_by(Segments(stay));
+            }
             let (offset, length) = sif.partition();
             (Arc::new(sif), offset, length)
         }

@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use orlop_config::limits;
 use orlop_publish::{PublishError, move_aside};
@@ -96,7 +96,8 @@ impl Store {
         entries.sort_by(|a, b| {
             (a.kind.rank(), a.used, &a.entry).cmp(&(b.kind.rank(), b.used, &b.entry))
         });
-        let (leases, pinned) = (self.leases()?, self.pinned()?);
+        let do_locks_work = self.do_locks_work()?;
+        let (leased, pinned) = (self.leased(do_locks_work)?, self.pinned()?);
         let now = self.file_system_time()?;
         for info in entries {
             if enough(gone) {
@@ -110,8 +111,11 @@ impl Store {
                 continue;
             }
             let unused = now.duration_since(info.used).unwrap_or_default();
-            if self.is_leased_elsewhere(&leases, &info.entry)
-                || !self.remove(&info.entry, unused, dry_run)?
+            // Where locks do not work, what was not used for as long as a lease is honoured is free.
+            let is_free_unlocked = unused >= limits::LEASE_HONOURED;
+            if self.is_leased(&leased, &info.entry)
+                || (!do_locks_work && !is_free_unlocked)
+                || !self.remove(&info.entry, is_free_unlocked, dry_run)?
             {
                 report.in_use = report.in_use.saturating_add(1);
                 continue;
@@ -126,9 +130,11 @@ impl Store {
     }
 
     /// Removes one entry; false when somebody on this node uses it.
-    fn remove(&self, entry: &Entry, unused: Duration, dry_run: bool) -> Result<bool, Error> {
+    fn remove(&self, entry: &Entry, is_free_unlocked: bool, dry_run: bool) -> Result<bool, Error> {
         let path = self.own_path(entry);
-        let Some(locks) = lock_all(&files_of(entry, &path), unused) else { return Ok(false) };
+        let Some(locks) = lock_all(&files_of(entry, &path), is_free_unlocked) else {
+            return Ok(false);
+        };
         if dry_run {
             return Ok(true);
         }
@@ -173,7 +179,7 @@ impl Store {
     }
 }
 
-fn files_of(entry: &Entry, path: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_of(entry: &Entry, path: &Path) -> Vec<PathBuf> {
     match entry {
         Entry::Segment(_) => vec![path.join("data"), path.join("index")],
         _ => vec![path.to_owned()],
@@ -199,15 +205,15 @@ fn lock(path: &Path) -> Lock {
     }
 }
 
-/// Locks all files alone; `None` when one of them is in use. Where locks do not work, what was not
-/// used for as long as a lease is honoured counts as free.
-fn lock_all(files: &[PathBuf], unused: Duration) -> Option<Vec<File>> {
+/// Locks all files alone; `None` when one of them is in use, or cannot be locked though nothing else
+/// says that it is free.
+fn lock_all(files: &[PathBuf], is_free_unlocked: bool) -> Option<Vec<File>> {
     let mut locks = Vec::new();
     for file in files {
         match lock(file) {
             Lock::Ours(file) => locks.push(file),
             Lock::Held => return None,
-            Lock::Unknown if unused < limits::LEASE_HONOURED => return None,
+            Lock::Unknown if !is_free_unlocked => return None,
             Lock::Nothing | Lock::Unknown => {}
         }
     }

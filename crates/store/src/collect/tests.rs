@@ -1,6 +1,7 @@
 //! Collections and cleanings: what goes first, what stays while it is used, leased or pinned.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
 
 use orlop_oci::Digest;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
@@ -85,10 +86,13 @@ fn f48_what_another_host_leases_stays_for_two_hours() {
     let (directory, store) = store();
     let other = on_host(&directory, "node-7.example");
     segment(&store, 1, 10);
-    let entry = Entry::Segment(key(1));
-    other.lease(&entry).unwrap();
-    assert_eq!(store.collect(0).unwrap().in_use, 1);
-    let lease = store.root().join(format!("leases/segment-{}.node-7_example", key(1)));
+    segment(&store, 2, 10);
+    let lease = store.root().join(format!("{}.x", other.lease_stem()));
+    assert!(lease.to_string_lossy().contains("leases/node-7_example."), "{}", lease.display());
+    fs::write(&lease, format!("recipes/{0}\nsegments/{0}/data\n", key(1))).unwrap();
+    let report = store.collect(0).unwrap();
+    assert_eq!((report.removed.len(), report.in_use), (1, 1));
+    assert_eq!(left(&store), [Entry::Segment(key(1))]);
     let now = fs::metadata(&lease).unwrap().mtime();
     used_at(&lease, now - 7100);
     assert_eq!(store.collect(0).unwrap().in_use, 1);
@@ -97,19 +101,36 @@ fn f48_what_another_host_leases_stays_for_two_hours() {
 }
 
 #[test]
-fn a_lease_of_the_own_host_is_renewed_while_the_entry_is_open() {
+fn f48_a_lease_of_the_own_host_says_nothing_that_locks_do_not_say_better() {
+    let (_directory, store) = store();
+    segment(&store, 1, 10);
+    let lease = store.root().join(format!("{}.x", store.lease_stem()));
+    fs::write(&lease, format!("segments/{}/data\n", key(1))).unwrap();
+    assert_eq!(store.collect(0).unwrap().removed.len(), 1);
+}
+
+#[test]
+fn a_lease_of_what_is_open_is_renewed_until_nothing_is() {
     let (directory, store) = store();
     let other = on_host(&directory, "other");
     segment(&store, 1, 10);
     let open = store.segment(&key(1)).unwrap().unwrap();
     store.renew_leases().unwrap();
-    let name =
-        |store: &Store| store.leases().unwrap().iter().any(|(name, _)| name.ends_with(".here"));
-    assert!(name(&other));
+    let entry = Entry::Segment(key(1));
+    assert!(other.is_leased(&other.leased(true).unwrap(), &entry));
+    assert!(!store.is_leased(&store.leased(true).unwrap(), &entry), "its own");
+    assert!(store.is_leased(&store.leased(false).unwrap(), &entry));
     drop(open);
     store.renew_leases().unwrap();
-    assert!(!name(&other));
+    assert!(other.leased(true).unwrap().is_empty());
     assert_eq!(other.collect(0).unwrap().removed.len(), 1);
+}
+
+#[test]
+fn f49_locks_are_known_to_work_where_they_do() {
+    let (_directory, store) = store();
+    assert!(store.do_locks_work().unwrap());
+    assert!(store.do_locks_work().unwrap());
 }
 
 #[test]
