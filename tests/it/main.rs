@@ -42,6 +42,7 @@ mod registry_rows;
 mod rules;
 mod run;
 mod tags;
+mod two_nodes;
 mod web_sources;
 mod words_outside;
 mod world;

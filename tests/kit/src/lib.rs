@@ -10,10 +10,12 @@ pub mod docker;
 pub mod faults;
 pub mod image;
 pub mod network;
+pub mod nodes;
 pub mod person;
 pub mod proxy;
 pub mod real;
 pub mod registry;
+pub mod share;
 pub mod site;
 pub mod tls;
 pub mod tools;
@@ -24,6 +26,7 @@ pub use docker::Docker;
 pub use faults::{Faults, Positions, Rule};
 pub use image::{Artifact, Built, Compression, Entry, Image, Index, Layer, Names, Schema};
 pub use network::own_network;
+pub use nodes::Nodes;
 pub use person::Person;
 pub use real::{RealRegistry, free_address};
 pub use registry::route::{
@@ -32,6 +35,7 @@ pub use registry::route::{
 pub use registry::{
     Answer, Auth, Blob, Gate, Piece, Registry, Request, Route, Signer, Step, Upload,
 };
+pub use share::{Locks, Manner, Share};
 pub use site::{Outcome, Programs, Site};
 pub use tls::{Flaw, Identity, Version};
 pub use until::{Seen, until, until_true};

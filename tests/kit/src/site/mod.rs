@@ -17,6 +17,7 @@ pub use programs::Programs;
 pub use run::{Run, Running};
 
 use crate::faults::Faults;
+use crate::nodes::Place;
 use crate::person::Person;
 use crate::registry::{Log, Registry};
 use crate::tls::Identity;
@@ -25,6 +26,7 @@ use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// One person's world.
@@ -38,6 +40,7 @@ pub struct Site {
     logs: Vec<Log>,
     settings: String,
     faults: Option<Faults>,
+    place: Option<Arc<Place>>,
 }
 
 impl Site {
@@ -73,6 +76,7 @@ impl Site {
             logs: Vec::new(),
             settings: String::new(),
             faults: None,
+            place: None,
         };
         for at in [site.home(), site.runtime(), site.work(), site.temp(), site.bin()] {
             site.make_dir(&at, 0o700);
@@ -115,6 +119,13 @@ impl Site {
             &format!(".config/containers/certs.d/{host}/ca.crt"),
             identity.ca_pem().as_bytes(),
         );
+        self
+    }
+
+    /// Runs all commands on a node of its own.
+    #[must_use]
+    pub(crate) fn inside(mut self, place: Arc<Place>) -> Self {
+        self.place = Some(place);
         self
     }
 
@@ -173,6 +184,17 @@ impl Site {
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.home().join(".cache/orlop")
+    }
+
+    /// Makes the cache's directory; returns it.
+    pub(crate) fn make_cache(&self) -> PathBuf {
+        let cache = self.cache();
+        for at in [self.home().join(".cache"), cache.clone()] {
+            if !at.exists() {
+                self.make_dir(&at, 0o700);
+            }
+        }
+        cache
     }
 
     fn bin(&self) -> PathBuf {

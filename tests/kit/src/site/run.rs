@@ -71,6 +71,13 @@ impl<'a> Run<'a> {
         self
     }
 
+    /// Keeps its standard input open until [`Running::close_input`] or [`Running::outcome`].
+    #[must_use]
+    pub fn open_input(mut self) -> Self {
+        self.command.stdin(Stdio::piped());
+        self
+    }
+
     /// Runs it to its end.
     ///
     /// # Panics
@@ -86,9 +93,15 @@ impl<'a> Run<'a> {
     /// When it cannot be started.
     #[must_use]
     pub fn start(mut self) -> Running<'a> {
-        let mut child = self.command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.line));
+        let spawned = match &self.site.place {
+            Some(place) => place.within(|| self.command.spawn()),
+            None => self.command.spawn(),
+        };
+        let mut child = spawned.unwrap_or_else(|e| panic!("{}: {e}", self.line));
         let mut stdin = child.stdin.take();
-        if let (Some(bytes), Some(mut pipe)) = (self.input.take(), stdin.take()) {
+        if let Some(bytes) = self.input.take()
+            && let Some(mut pipe) = stdin.take()
+        {
             // A program that does not read its input is no fault of the kit's.
             let _sent = pipe.write_all(&bytes);
         }
