@@ -9,6 +9,8 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
+use orlop_oci::text::{is_control, push_shown};
+
 /// How important a line is. The numbers are Apptainer's, because nested calls exchange them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
@@ -194,8 +196,7 @@ fn line(level: Level, text: &str, colour: bool) -> String {
     }
 }
 
-/// Makes foreign text harmless to a terminal: control characters and marks that turn the direction
-/// of text are shown as `\n`, `\x1b`, `\u{202e}`.
+/// Makes foreign text harmless to a terminal, as [`push_shown`] does.
 pub(crate) fn escape(text: &str) -> String {
     escape_but(text, &[])
 }
@@ -203,34 +204,13 @@ pub(crate) fn escape(text: &str) -> String {
 fn escape_but(text: &str, kept: &[char]) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        match character {
-            _ if kept.contains(&character) => out.push(character),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\0'..='\u{1f}' | '\u{7f}' => {
-                let _ = write!(out, "\\x{:02x}", u32::from(character));
-            }
-            _ if is_mark(character) => {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
-            }
-            _ => out.push(character),
+        if kept.contains(&character) {
+            out.push(character);
+        } else {
+            push_shown(&mut out, character);
         }
     }
     out
-}
-
-/// C1 controls; marks, embeddings, overrides and isolates of bidirectional text.
-const fn is_mark(character: char) -> bool {
-    matches!(
-        character,
-        '\u{80}'..='\u{9f}'
-            | '\u{61c}'
-            | '\u{200e}'
-            | '\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}'
-    )
 }
 
 /// Makes JSON text harmless to a terminal as well. What is escaped can be within strings alone, and
@@ -238,7 +218,8 @@ const fn is_mark(character: char) -> bool {
 fn escape_json(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        if character == '\u{7f}' || is_mark(character) {
+        // White space stands between strings too.
+        if is_control(character) && !matches!(character, '\n' | '\t' | '\r') {
             let _ = write!(out, "\\u{:04x}", u32::from(character));
         } else {
             out.push(character);
@@ -300,8 +281,8 @@ mod tests {
     #[test]
     fn foreign_text_cannot_drive_the_terminal() {
         assert_eq!(
-            escape("a\x1b[2Jb\nc\r\u{202e}d\u{9b}e\x7f"),
-            r"a\x1b[2Jb\nc\r\u{202e}d\u{9b}e\x7f"
+            escape("a\x1b[2Jb\nc\r\u{202e}d\u{9b}e\x7f\u{feff}"),
+            r"a\x1b[2Jb\nc\r\u{202e}d\u{9b}e\x7f\u{feff}"
         );
         assert_eq!(escape_but("a\n\tb\x07", &['\n', '\t']), "a\n\tb\\x07");
         assert_eq!(escape("grün ✓"), "grün ✓");

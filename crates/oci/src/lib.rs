@@ -17,6 +17,7 @@ pub mod media_type;
 pub mod platform;
 pub mod reference;
 pub mod selection;
+pub mod text;
 pub mod uri;
 
 pub use config::ImageConfig;

@@ -94,7 +94,7 @@ pub(crate) fn warning(header: &[u8]) -> Option<String> {
             letter => out.push(letter),
         }
     }
-    (!out.chars().any(text::is_control)).then_some(out)
+    (!out.chars().any(orlop_oci::text::is_control)).then_some(out)
 }
 
 /// The number of `ratelimit-limit: 100;w=21600`: before the first `;`, of the first policy.

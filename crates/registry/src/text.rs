@@ -1,11 +1,11 @@
 //! Foreign text made fit to be shown: escaped and cut.
 //!
-//! Control characters (C0, DEL, C1), line and paragraph separators and bidirectional controls
-//! become escapes; invalid UTF-8 becomes U+FFFD. Rule: `reliability.md` R144 and §10.12. Not here:
+//! Invalid UTF-8 becomes U+FFFD. Not here: which characters are escaped ([`orlop_oci::text`]),
 //! which text is worth showing (`crate::message`).
 
-use std::fmt::Write as _;
 use std::time::Duration;
+
+use orlop_oci::text::push_shown;
 
 /// Returns `text` without anything that a terminal obeys, at most `limit` bytes of it.
 #[must_use]
@@ -13,7 +13,7 @@ pub fn shown(text: &str, limit: usize) -> String {
     let mut out = String::new();
     for letter in text.chars() {
         let before = out.len();
-        push(&mut out, letter);
+        push_shown(&mut out, letter);
         if out.len() > limit {
             out.truncate(before);
             out.push_str("...");
@@ -29,14 +29,6 @@ pub fn shown_bytes(bytes: &[u8], limit: usize) -> String {
     shown(&String::from_utf8_lossy(bytes), limit)
 }
 
-/// Says whether a terminal may obey this character.
-#[must_use]
-pub fn is_control(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
 /// Says how far away a moment is, in the unit that makes a number to remember.
 pub(crate) fn in_a_while(time: Duration) -> String {
     const MINUTE: u64 = 60;
@@ -48,21 +40,6 @@ pub(crate) fn in_a_while(time: Duration) -> String {
         seconds if seconds < 2 * DAY => format!("in {} hours", seconds.div_ceil(HOUR)),
         seconds if seconds <= 400 * DAY => format!("in {} days", seconds.div_ceil(DAY)),
         _ => "in more than a year".to_owned(),
-    }
-}
-
-fn push(out: &mut String, letter: char) {
-    match letter {
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        letter if is_control(letter) && letter.is_ascii() => {
-            write!(out, "\\x{:02x}", u32::from(letter)).unwrap_or_default();
-        }
-        letter if is_control(letter) => {
-            write!(out, "\\u{{{:x}}}", u32::from(letter)).unwrap_or_default();
-        }
-        letter => out.push(letter),
     }
 }
 
