@@ -61,14 +61,14 @@ fn compression(local: &Local) -> Result<Compression, Error> {
         }
     }
     Ok(match head {
-        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            Compression::GzipOrZstd
-        }
         [0xfd, b'7', b'z', b'X', b'Z', 0] => Compression::Xz,
         [b'B', b'Z', b'h', ..] => {
             return Err(broken(local, "it is compressed by bzip2, unpack it with bunzip2"));
         }
-        _ => Compression::None,
+        _ => match orlop_oci::Compression::of_first_bytes(&head) {
+            orlop_oci::Compression::None => Compression::None,
+            _ => Compression::GzipOrZstd,
+        },
     })
 }
 

@@ -43,14 +43,14 @@ impl Decoder {
     /// Chooses by the blob's first bytes; [`Fault::Invalid`] for formats no layer may have.
     pub(crate) fn new(head: &[u8], window_log: u32) -> Result<Self, Fault> {
         let state = match head {
-            [0x1f, 0x8b, ..] => State::Between,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-                zstd_state(window_log)?
-            }
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => return Err(foreign("xz")),
             [b'B', b'Z', b'h', ..] => return Err(foreign("bzip2")),
             [0x04, 0x22, 0x4d, 0x18, ..] => return Err(foreign("lz4")),
-            _ => State::Plain,
+            _ => match Compression::of_first_bytes(head) {
+                Compression::Gzip => State::Between,
+                Compression::Zstd => zstd_state(window_log)?,
+                Compression::None => State::Plain,
+            },
         };
         Ok(Self { state, window_log })
     }

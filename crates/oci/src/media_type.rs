@@ -16,6 +16,19 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// Tells by the first bytes, of which four are enough; what is neither is taken for a plain tar.
+    #[must_use]
+    pub const fn of_first_bytes(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            // A frame, or one to be skipped.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
 /// Whether a layer may be served by any registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Distribution {

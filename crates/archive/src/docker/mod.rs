@@ -190,11 +190,7 @@ impl Saved<'_> {
         let mut head = Vec::new();
         let read = content.clone().take(4).read_to_end(&mut head);
         read.map_err(|cause| Error::Read { path: self.tree.path().to_owned(), cause })?;
-        let compression = match head.as_slice() {
-            [0x1f, 0x8b, ..] => Compression::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Compression::Zstd,
-            _ => Compression::None,
-        };
+        let compression = Compression::of_first_bytes(&head);
         let digest = match compression {
             Compression::None => diff_id.clone(),
             _ => self.digest(content)?,
