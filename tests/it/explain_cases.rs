@@ -4,59 +4,14 @@
 //! fail are named at once. Not here: the same cases on the libraries (`orlop-oci`,
 //! `orlop-config`), which have a test a row.
 
+#[path = "../data/reference_cases.rs"]
+mod references;
+#[path = "../data/registries_cases.rs"]
+mod rules;
+
 use crate::world::bare_site;
 use orlop_kit::{Outcome, Site};
-use serde::Deserialize;
 use serde_json::{Value, json};
-
-#[derive(Debug, Deserialize)]
-struct References {
-    case: Vec<ReferenceCase>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ReferenceCase {
-    input: String,
-    host: Option<String>,
-    path: Option<String>,
-    tag: Option<String>,
-    digest: Option<String>,
-    canonical: Option<String>,
-    familiar: Option<String>,
-    error: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Rules {
-    case: Vec<RulesCase>,
-}
-
-#[derive(Debug, Deserialize)]
-struct RulesCase {
-    id: String,
-    reference: String,
-    matched: Option<String>,
-    #[serde(default)]
-    file: Vec<CaseFile>,
-    #[serde(default)]
-    source: Vec<CaseSource>,
-    stage: Option<String>,
-    error: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct CaseFile {
-    at: String,
-    text: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct CaseSource {
-    #[serde(rename = "ref")]
-    reference: String,
-    insecure: bool,
-    blocked: bool,
-}
 
 /// What stdout has to be: one object and nothing else.
 fn object(outcome: &Outcome) -> Result<Value, String> {
@@ -65,7 +20,7 @@ fn object(outcome: &Outcome) -> Result<Value, String> {
     if value.is_object() { Ok(value) } else { Err(format!("no object\n{}", outcome.report())) }
 }
 
-fn check_reference(site: &Site, transport: &str, case: &ReferenceCase) -> Result<(), String> {
+fn check_reference(site: &Site, transport: &str, case: &references::Case) -> Result<(), String> {
     let text = format!("{transport}://{}", case.input);
     let outcome = site.orlop(["registry", "explain", "--json", &text]);
     let found = object(&outcome)?;
@@ -108,8 +63,7 @@ fn check_reference(site: &Site, transport: &str, case: &ReferenceCase) -> Result
 }
 
 fn all_references(transport: &str) {
-    let text = include_str!("../data/reference-cases.toml");
-    let cases = toml_cases::<References>(text).case;
+    let cases = references::cases();
     assert_eq!(cases.len(), 78);
     let site = bare_site();
     site.write_home(".config/containers/registries.conf", b"");
@@ -117,10 +71,6 @@ fn all_references(transport: &str) {
     let outcomes = cases.iter().enumerate();
     report(outcomes.map(|(index, case)| (number(index), check_reference(&site, transport, case))));
     assert_eq!(site.processes(), [] as [u32; 0], "nothing that lasts was started");
-}
-
-fn toml_cases<T: for<'a> Deserialize<'a>>(text: &str) -> T {
-    toml::from_str(text).unwrap()
 }
 
 /// Fails with all cases that failed.
@@ -141,7 +91,7 @@ fn every_reference_case_is_explained_for_oras() {
 }
 
 /// Writes a case's files where they belong; gives the environment's file, if it has one.
-fn lay_out(site: &Site, case: &RulesCase) -> Option<std::path::PathBuf> {
+fn lay_out(site: &Site, case: &rules::Case) -> Option<std::path::PathBuf> {
     let mut named = None;
     for file in &case.file {
         let text = file.text.as_bytes();
@@ -163,7 +113,7 @@ fn lay_out(site: &Site, case: &RulesCase) -> Option<std::path::PathBuf> {
     named
 }
 
-fn check_rules(case: &RulesCase) -> Result<(), String> {
+fn check_rules(case: &rules::Case) -> Result<(), String> {
     let site = bare_site();
     // An `/etc` without the machine's own rules, also for cases that write none.
     site.write_system("empty", b"");
@@ -213,7 +163,7 @@ fn check_rules(case: &RulesCase) -> Result<(), String> {
 
 /// A part of the cases, so that the parts run side by side.
 fn rules_part(part: usize) {
-    let cases = toml_cases::<Rules>(include_str!("../data/registries-cases.toml")).case;
+    let cases = rules::cases();
     assert_eq!(cases.len(), 77);
     let chosen = cases.iter().enumerate().filter(|(index, _)| index % 4 == part);
     report(chosen.map(|(_, case)| (case.id.clone(), check_rules(case))));

@@ -12,45 +12,10 @@ use crate::env::Environment;
 use crate::error::Error;
 use crate::paths::{Face, Paths};
 
-#[derive(Debug, serde::Deserialize)]
-struct Cases {
-    case: Vec<Case>,
-}
+#[path = "../../../../tests/data/registries_cases.rs"]
+mod data;
 
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    id: String,
-    #[serde(rename = "note")]
-    _note: String,
-    reference: String,
-    matched: Option<String>,
-    #[serde(default)]
-    file: Vec<CaseFile>,
-    #[serde(default)]
-    source: Vec<CaseSource>,
-    stage: Option<String>,
-    error: Option<String>,
-}
-
-#[derive(Debug, serde::Deserialize)]
-struct CaseFile {
-    at: String,
-    text: String,
-}
-
-#[derive(Debug, serde::Deserialize)]
-struct CaseSource {
-    #[serde(rename = "ref")]
-    reference: String,
-    insecure: bool,
-    blocked: bool,
-}
-
-fn cases() -> Vec<Case> {
-    let text = include_str!("../../../../tests/data/registries-cases.toml");
-    toml::from_str::<Cases>(text).unwrap().case
-}
+use data::cases;
 
 /// A home directory and a directory of system settings.
 struct World {

@@ -3,28 +3,10 @@
 
 use super::*;
 
-#[derive(Debug, serde::Deserialize)]
-struct Cases {
-    case: Vec<Case>,
-}
+#[path = "../../../../tests/data/reference_cases.rs"]
+mod data;
 
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    input: String,
-    host: Option<String>,
-    path: Option<String>,
-    tag: Option<String>,
-    digest: Option<String>,
-    canonical: Option<String>,
-    familiar: Option<String>,
-    error: Option<String>,
-}
-
-fn cases() -> Vec<Case> {
-    let text = include_str!("../../../../tests/data/reference-cases.toml");
-    toml::from_str::<Cases>(text).unwrap().case
-}
+use data::cases;
 
 /// Runs the row with this number, counted from 1.
 fn run(number: usize) {
