@@ -159,8 +159,11 @@ impl BlobStream {
             Ok(Some(bytes)) => self.take(bytes).map_err(Trouble::Lied),
             Ok(None) if open.left == 0 => {
                 // The server sent a smaller part than asked for: the rest is asked for.
+                let brought = self.at.offset.saturating_sub(open.from);
                 self.open = None;
-                Ok(None)
+                let attempts = self.attempts.as_mut();
+                let early = attempts.map_or(Ok(()), |it| it.ended_early(brought, endpoint));
+                early.map(|()| None).map_err(Trouble::Unfit)
             }
             Ok(None) => Err(Trouble::Failed(Error::Broken {
                 endpoint,

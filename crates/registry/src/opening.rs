@@ -31,6 +31,8 @@ pub(crate) enum Ranges {
 pub(crate) struct Open {
     pub(crate) body: Body,
     pub(crate) endpoint: Endpoint,
+    /// Where what is wanted of this answer starts in the blob.
+    pub(crate) from: u64,
     /// Bytes to drop before the first that is wanted.
     pub(crate) skip: u64,
     /// Bytes that this answer brings, counted from where it starts to be wanted.
@@ -155,6 +157,7 @@ impl BlobStream {
         };
         tracing::debug!(%endpoint, digest = %self.descriptor.digest, have = offset, of = size,
             "fetching blob");
-        Ok(Open { body: Body::new(answer.response), endpoint, skip, left, _places: [None, None] })
+        let body = Body::new(answer.response);
+        Ok(Open { body, endpoint, from: offset, skip, left, _places: [None, None] })
     }
 }

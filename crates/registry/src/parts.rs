@@ -208,8 +208,13 @@ impl Whole {
         let mut attempts = self.repository.attempts();
         let (mut at, mut counted) = (first, first);
         while at <= last {
+            let from = at;
             let lost = match self.step(&mut at, last, answer.take(), pieces).await {
-                Ok(()) => continue,
+                Ok(_) if at > last => continue,
+                Ok(endpoint) => match attempts.ended_early(at.saturating_sub(from), endpoint) {
+                    Ok(()) => continue,
+                    Err(error) => Lost::Unfit(error),
+                },
                 Err(Lost::Spent(error)) => {
                     if at.saturating_sub(counted) >= self.repository.limits().progress_bytes {
                         attempts.progressed();
@@ -228,14 +233,14 @@ impl Whole {
         }
     }
 
-    /// Asks, unless there is an answer, and passes on what it brings.
+    /// Asks, unless there is an answer, and passes on what it brings; returns whose answer it was.
     async fn step(
         &self,
         at: &mut u64,
         last: u64,
         answer: Option<Ranged>,
         pieces: &UnboundedSender<Result<Bytes, Lost>>,
-    ) -> Result<(), Lost> {
+    ) -> Result<Endpoint, Lost> {
         let mut answer = match answer {
             Some(answer) => answer,
             None => self.ask(*at, last).await?,
@@ -243,14 +248,14 @@ impl Whole {
         loop {
             let piece = match answer.body.chunk(self.repository.limits()).await {
                 Ok(Some(piece)) => piece,
-                Ok(None) if answer.left == 0 => return Ok(()),
+                Ok(None) if answer.left == 0 => return Ok(answer.endpoint),
                 Ok(None) => {
                     let endpoint = answer.endpoint.clone();
                     let cause = "the connection ended before its part did".into();
                     return Err(Lost::Spent(Error::Broken { endpoint, at: *at, cause }));
                 }
                 // All of it is there.
-                Err(_) if answer.left == 0 => return Ok(()),
+                Err(_) if answer.left == 0 => return Ok(answer.endpoint),
                 Err(cause) => {
                     return Err(Lost::Spent(broken(answer.endpoint.clone(), *at, cause)));
                 }

@@ -58,6 +58,21 @@ async fn progress_of_a_mebibyte_begins_the_count_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_sends_a_byte_at_a_time_is_not_asked_without_end() {
+    let registry = two_layers();
+    let answers = vec![Answer::CutAfter(500_000), Answer::Less(1)];
+    let (got, _) = fetch(&registry, answers).await;
+    let error = got.unwrap_err();
+    assert!(matches!(error, Error::Unusable { .. }), "{error:?}");
+    assert!(registry.count(&layer(1)) <= 11, "{}", registry.log());
+
+    // More at a time is slow, but has an end.
+    let answers = vec![Answer::CutAfter(500_000), Answer::Less(65_536)];
+    let (got, whole) = fetch(&registry, answers).await;
+    assert!(got.unwrap() == whole);
+}
+
+#[tokio::test]
 async fn a_silent_blob_is_resumed() {
     let registry = two_layers();
     let (got, whole) = fetch(&registry, vec![Answer::StallAfter(300_000), Answer::Whole]).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use orlop_kit::{Answer, Image, Registry, layer};
 use orlop_oci::Descriptor;
-use orlop_registry::{Limits, Position, Sources};
+use orlop_registry::{Error, Limits, Position, Sources};
 
 use crate::site::{self, Site};
 
@@ -83,6 +83,17 @@ async fn a_part_that_is_cut_is_resumed_within_itself() {
         world.ranges().difference(&parts(0, descriptor.size)).cloned().collect::<Vec<_>>();
     let [resumed] = resumed.as_slice() else { panic!("{resumed:?}") };
     assert!(resumed.contains("40000-"), "{resumed}");
+}
+
+#[tokio::test]
+async fn parts_of_a_byte_are_not_asked_for_without_end() {
+    let world = World::new();
+    let answers = vec![Answer::Whole, Answer::Less(1)];
+    let (sources, descriptor, _) = world.layer(answers).await;
+    let error = site::blob(&sources, &descriptor).await.unwrap_err();
+    assert!(matches!(error, Error::Unusable { .. }), "{error:?}");
+    let most = 5 * parts(0, descriptor.size).len() + 10;
+    assert!(world.registry.count(&layer(1)) <= most, "{}", world.registry.log());
 }
 
 #[tokio::test]
