@@ -112,4 +112,20 @@ impl Body {
         }
         Ok(chunk)
     }
+
+    /// At most the first `most` bytes, as far as they come in the time of a header: the body of an
+    /// error, of which any part says enough.
+    pub(crate) async fn beginning(mut self, most: u64, limits: &Limits) -> Vec<u8> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut bytes = Vec::new();
+        let reading = async {
+            while bytes.len() < most {
+                let Ok(Some(chunk)) = self.chunk(limits).await else { return };
+                let left = most.saturating_sub(bytes.len());
+                bytes.extend_from_slice(chunk.get(..left.min(chunk.len())).unwrap_or_default());
+            }
+        };
+        let _ = tokio::time::timeout(limits.header_time, reading).await;
+        bytes
+    }
 }

@@ -21,8 +21,6 @@ use crate::tls::{self, Checks, HostCertificates, Trusted};
 
 /// Where Docker listens when nothing else is said.
 const USUAL: &str = "unix:///var/run/docker.sock";
-/// Bytes of an error's answer that are read.
-const ANSWER_BYTES: usize = 16 << 10;
 
 /// Where a Docker daemon listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,18 +140,9 @@ impl DockerHost {
     }
 }
 
-async fn words(mut body: Body, limits: &Limits) -> String {
-    let mut bytes = Vec::new();
-    let reading = async {
-        while let Ok(Some(chunk)) = body.chunk(limits).await {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > ANSWER_BYTES {
-                return;
-            }
-        }
-    };
-    // What came of it says enough.
-    let _ = tokio::time::timeout(limits.header_time, reading).await;
+/// What Docker says of an error.
+async fn words(body: Body, limits: &Limits) -> String {
+    let bytes = body.beginning(limits.error_bytes, limits).await;
     let answer = serde_json::from_slice::<Answer>(&bytes);
     answer.map(|answer| text::shown(answer.message.trim(), 1024)).unwrap_or_default()
 }

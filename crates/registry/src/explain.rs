@@ -64,20 +64,7 @@ impl Repository {
 
     pub(crate) async fn words(&self, answer: Answer) -> Words {
         let limits = self.limits();
-        let most = usize::try_from(limits.error_bytes).unwrap_or(usize::MAX);
-        let mut body = Body::new(answer.response);
-        let mut bytes = Vec::new();
-        let reading = async {
-            while let Ok(Some(chunk)) = body.chunk(limits).await {
-                let left = most.saturating_sub(bytes.len());
-                bytes.extend_from_slice(chunk.get(..left.min(chunk.len())).unwrap_or_default());
-                if bytes.len() >= most {
-                    return;
-                }
-            }
-        };
-        // A body that does not come says nothing, and what came of it says enough.
-        let _ = tokio::time::timeout(limits.header_time, reading).await;
+        let bytes = Body::new(answer.response).beginning(limits.error_bytes, limits).await;
         Words::read(&bytes)
     }
 

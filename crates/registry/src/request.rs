@@ -235,18 +235,8 @@ impl Repository {
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, Error> {
         let surroundings = self.session().surroundings();
-        let is_named = Endpoint::of(url).as_ref() == Some(&contact.endpoint);
-        let key = ClientKey {
-            proxies: surroundings.proxies().clone(),
-            roots: surroundings.roots().clone(),
-            certificates: contact.certificates.fingerprint.clone(),
-            shows_pair: is_named,
-            checks: contact.checks,
-            rule: if is_named { Rule::Any } else { Rule::named_by(contact.class) },
-            connect_time: self.connect_time(),
-            header_bytes: self.limits().header_bytes,
-        };
         let proxy = surroundings.proxies().for_url(url)?;
+        let key = self.client_key(contact, url);
         let client = self.session().shared().client(&key, &contact.certificates)?;
         let endpoint = Endpoint::of(url).unwrap_or_else(|| contact.endpoint.clone());
         let mut is_again = false;
@@ -285,6 +275,28 @@ impl Repository {
         {
             return Err(connect::proxy_failed(&proxy, endpoint, Some(407), None));
         }
+        self.check_header(&response, endpoint)?;
+        Ok(response)
+    }
+
+    /// The client that speaks to this place: as strict as its host's rules and this session are.
+    fn client_key(&self, contact: &Contact, url: &Url) -> ClientKey {
+        let surroundings = self.session().surroundings();
+        let is_named = Endpoint::of(url).as_ref() == Some(&contact.endpoint);
+        ClientKey {
+            proxies: surroundings.proxies().clone(),
+            roots: surroundings.roots().clone(),
+            certificates: contact.certificates.fingerprint.clone(),
+            shows_pair: is_named,
+            checks: contact.checks,
+            rule: if is_named { Rule::Any } else { Rule::named_by(contact.class) },
+            connect_time: self.connect_time(),
+            header_bytes: self.limits().header_bytes,
+        }
+    }
+
+    /// Fails where all header fields together are more than the limit.
+    fn check_header(&self, response: &Response, endpoint: Endpoint) -> Result<(), Error> {
         let bytes: usize = response
             .headers()
             .iter()
@@ -294,6 +306,6 @@ impl Repository {
         if length(bytes) > limit {
             return Err(Error::Limit { endpoint, key: "header-bytes", limit });
         }
-        Ok(response)
+        Ok(())
     }
 }
