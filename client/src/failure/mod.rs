@@ -50,8 +50,7 @@ impl Failure {
 
     /// A local file that could not be used: what was being done to which path.
     pub(crate) fn file(doing: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
-        use std::io::ErrorKind as E;
-        let full = matches!(cause.kind(), E::StorageFull | E::QuotaExceeded | E::FileTooLarge);
+        let full = orlop_publish::is_disk_full(cause);
         let kind = if full { Kind::DiskFull } else { Kind::FileFailed };
         let message = if full {
             let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());

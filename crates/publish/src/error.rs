@@ -44,10 +44,13 @@ impl PublishError {
     /// True when no space, no quota or a file size limit is the reason.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        let Self::Disk { cause, .. } = self else { return false };
-        matches!(
-            cause.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-        )
+        matches!(self, Self::Disk { cause, .. } if is_disk_full(cause))
     }
+}
+
+/// True when no space, no quota or a file size limit is what the operating system answered.
+#[must_use]
+pub fn is_disk_full(cause: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(cause.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }

@@ -17,5 +17,5 @@ mod sweep;
 
 pub use directory::{DirectoryDraft, adopt, move_aside};
 pub use draft::{Draft, Mode};
-pub use error::PublishError;
+pub use error::{PublishError, is_disk_full};
 pub use sweep::sweep;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use orlop_oci::Digest;
-use orlop_publish::PublishError;
+use orlop_publish::{PublishError, is_disk_full};
 use rustix::io::Errno;
 
 /// Why the cache could not do something. What was visible before still is, unchanged.
@@ -75,7 +75,7 @@ pub enum Error {
 impl Error {
     /// Makes an error of an operating system's answer; a full disk is told apart.
     pub(crate) fn disk(doing: &'static str, path: &Path, bytes: u64, cause: io::Error) -> Self {
-        if is_full(&cause) {
+        if is_disk_full(&cause) {
             let directory = path.parent().unwrap_or(path).to_owned();
             return Self::DiskFull { directory, bytes, cause: Some(cause) };
         }
@@ -98,11 +98,4 @@ impl Error {
             }
         }
     }
-}
-
-fn is_full(cause: &io::Error) -> bool {
-    matches!(
-        cause.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
 }
