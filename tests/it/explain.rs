@@ -50,7 +50,8 @@ fn each_source_is_told_with_the_file_that_has_its_login() {
     assert_eq!(credentials(&explained(&site, &["docker://alpine"])), [podman, docker]);
 
     let text = site.orlop(["registry", "explain", "docker://alpine"]).success();
-    for word in ["registries.conf:1", "1. m.example/hub/library/alpine:latest", "auth.json"] {
+    let of_mirror = "containers/auth.json, as user m\n";
+    for word in ["registries.conf:1", "1. m.example/hub/library/alpine:latest", of_mirror] {
         assert!(text.stdout.contains(word), "{word}: {}", text.report());
     }
     assert!(!text.stdout.contains("secret") && !text.stderr.contains("secret"));
@@ -67,6 +68,9 @@ fn a_login_of_the_environment_is_told_for_the_named_host_alone() {
     let found = explained(&site, &["docker://h.example/a"]);
     assert_eq!(credentials(&found), ["none", "the environment"]);
     assert!(!found.to_string().contains("canary-2931"));
+    let text = site.orlop(["registry", "explain", "docker://h.example/a"]).success();
+    assert!(text.stdout.contains("login: the environment, as user u\n"), "{}", text.report());
+    assert!(!text.stdout.contains("canary-2931"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use crate::docker_json::{AuthFile, Found};
 use crate::precedence::{FILES, Sources};
+use crate::secret::Credential;
 
 /// One place that would be asked for a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,17 +13,25 @@ pub struct Origin {
     pub name: String,
     /// What names it: the file of a helper, where one does.
     pub named_by: Option<String>,
+    /// The user name, where it is known to have a login that names one.
+    pub user: Option<String>,
     /// Whether it is known to have a login. A helper is not: it was not asked.
     pub is_sure: bool,
+}
+
+impl Origin {
+    fn sure(name: &str, credential: &Credential) -> Self {
+        let user = credential.username().map(str::to_owned);
+        Self { name: name.to_owned(), named_by: None, user, is_sure: true }
+    }
 }
 
 impl Sources {
     /// Says where a login for a repository would be looked for, in order, up to the first place
     /// that is known to have one or whose answer is final. Empty: nobody is asked.
     pub fn tell(&self, host: &str, path: &str, warnings: &mut Vec<String>) -> Vec<Origin> {
-        let sure = |name: &str| Origin { name: name.to_owned(), named_by: None, is_sure: true };
-        if let Some((_, origin)) = self.given(host) {
-            return vec![sure(origin)];
+        if let Some((credential, origin)) = self.given(host) {
+            return vec![Origin::sure(origin, credential)];
         }
         if let Some(file) = &self.explicit {
             let mut origins = Vec::new();
@@ -37,6 +46,7 @@ impl Sources {
                 origins.push(Origin {
                     name: format!("docker-credential-{step}"),
                     named_by: Some("credential-helpers of registries.conf".to_owned()),
+                    user: None,
                     is_sure: false,
                 });
                 continue;
@@ -60,9 +70,8 @@ fn tell_file(
     origins: &mut Vec<Origin>,
 ) -> bool {
     let (helper, is_last) = match file.lookup(host, path, warnings) {
-        Found::Credential(_) => {
-            let name = file.name().to_owned();
-            origins.push(Origin { name, named_by: None, is_sure: true });
+        Found::Credential(credential) => {
+            origins.push(Origin::sure(file.name(), &credential));
             return true;
         }
         Found::Helper(helper) => (helper, true),
@@ -72,6 +81,7 @@ fn tell_file(
     origins.push(Origin {
         name: format!("docker-credential-{helper}"),
         named_by: Some(file.name().to_owned()),
+        user: None,
         is_sure: false,
     });
     is_last
@@ -80,7 +90,6 @@ fn tell_file(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Credential;
 
     fn file(name: &str, text: &str) -> AuthFile {
         AuthFile::parse(text.as_bytes(), name).unwrap()
@@ -106,6 +115,7 @@ mod tests {
             ..Sources::default()
         };
         assert_eq!(told(&sources, "h"), ["the environment"]);
+        assert_eq!(sources.tell("h", "x", &mut Vec::new())[0].user.as_deref(), Some("u"));
         assert_eq!(told(&sources, "own.example"), ["docker-credential-nowhere"]);
         assert_eq!(told(&sources, "m"), ["docker-credential-store", "b"]);
         assert_eq!(told(&sources, "other"), ["docker-credential-store"]);

@@ -174,16 +174,17 @@ fn logins(
         _ => loading::default_files(&context.environment, &context.paths, limits, warnings)
             .map_err(Refusal::credentials)?,
     };
-    // Only whether they are there is told.
-    let placeholder = || Credential::from_pair("", Secret::new(Vec::new()));
+    // Only whether they are there is told, and whose they are.
+    let user = |name: &str| Credential::from_pair(name, Secret::new(Vec::new()));
     let is_flagged =
         ["docker-username", "docker-password"].iter().any(|flag| options.text(flag).is_some());
+    let flagged = options.text("docker-username").unwrap_or_default();
     let (login, halves) = context.environment.login();
     warnings.extend(halves);
     Ok(Sources {
         named: reference.host().as_str().to_owned(),
-        flags: is_flagged.then(placeholder),
-        environment: login.map(|_| placeholder()),
+        flags: is_flagged.then(|| user(&flagged)),
+        environment: login.map(|login| user(&login.username.to_string_lossy())),
         explicit,
         files,
         helpers: loaded.registries.credential_helpers().into_iter().map(str::to_owned).collect(),

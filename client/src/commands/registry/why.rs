@@ -82,7 +82,10 @@ fn login(origins: &[Origin]) -> String {
     }
     let one = |origin: &Origin| match &origin.named_by {
         Some(file) => format!("{} if it has one, as {file} says", origin.name),
-        None => origin.name.clone(),
+        None => match &origin.user {
+            Some(user) => format!("{}, as user {user}", origin.name),
+            None => origin.name.clone(),
+        },
     };
     origins.iter().map(one).collect::<Vec<_>>().join("; else ")
 }
