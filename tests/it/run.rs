@@ -228,3 +228,29 @@ fn eight_containers_at_once_share_one_image() {
         one.outcome().success().prints(&format!("{number}\n"));
     }
 }
+
+#[test]
+fn an_image_for_another_architecture_is_refused_in_apptainers_words() {
+    if !runnable() {
+        return;
+    }
+    let foreign = || Image::tiny().platform("s390x", None);
+    // Its shell is this machine's, whatever the image says of itself.
+    let mislabelled = foreign().layer(Layer::new().entries([
+        Entry::dir("usr/bin"),
+        Entry::program("usr/bin/dash", probe()),
+        Entry::symlink("bin/sh", "../usr/bin/dash"),
+    ]));
+    let registry = Registry::new().image("a:1", foreign()).image("b:1", mislabelled).start();
+    let site = site(&registry);
+    let sentence = "the image's architecture (s390x) could not run on the host's (";
+    let image = registry.docker("a:1");
+    let pulled = site.orlop(["exec", &image, "/bin/probe", "args"]).fails(255);
+    pulled.says(&format!("FATAL:   Unable to handle {image} uri: {sentence}"));
+    site.orlop(["pull", "a.sif", &image]).success();
+    let file = exec(&site, &["args"]).fails(255);
+    file.says("FATAL:   While checking container encryption: could not open image ").says(sentence);
+    site.orlop(["inspect", "a.sif"]).success();
+    let words = ["exec", &registry.docker("b:1"), "/bin/probe", "args", "x"];
+    site.orlop(words).success().prints("x\n");
+}

@@ -13,6 +13,7 @@ use orlop_runtime::holder::{self, Holder, Image, Mapping, Origin, Scope};
 use orlop_runtime::{Root, Wanted, Writable};
 use orlop_squashfs::Window;
 
+use super::machine;
 use crate::commands::pull;
 use crate::context::Context;
 use crate::failure::{Failure, system_words};
@@ -89,14 +90,13 @@ fn reference(text: &str, options: &Options, context: &mut Context) -> Result<Ima
             failure.about_host(&crate::access::host_of(text)).within(within.clone())
         })?;
     match pulled {
-        Pulled::Recipe { key, segments, lease, stay, .. } => {
+        Pulled::Recipe { recipe, key, segments, lease, stay, .. } => {
+            machine::check_recipe(*recipe, &segments).map_err(|failure| failure.within(within))?;
             let image = Image::of_recipe(&key, lease, segments);
             image.map(|image| kept(image, &stay)).map_err(|error| container(&error))
         }
         Pulled::Sif { file, stay, .. } => {
-            let image = of_file(file);
-            let image = image.map(|image| kept(image, &stay));
-            image.map_err(|cause| Failure::caused(Kind::NotAnImage, &cause).within(within))
+            of_file(file).map(|image| kept(image, &stay)).map_err(|failure| failure.within(within))
         }
     }
 }
@@ -126,14 +126,17 @@ fn missing(path: &Path, cause: &std::io::Error) -> Failure {
 
 fn file(path: &Path) -> Result<Image, Failure> {
     let opened = File::open(path).map_err(|cause| missing(path, &cause))?;
-    of_file(opened).map_err(|error| Failure::caused(Kind::NotAnImage, &error).within(opening(path)))
+    of_file(opened).map_err(|failure| failure.within(opening(path)))
 }
 
-fn of_file(file: File) -> Result<Image, orlop_sif::Error> {
-    let opening =
-        |cause: std::io::Error| orlop_sif::Error::Read { what: "opening the image", cause };
+fn of_file(file: File) -> Result<Image, Failure> {
+    let invalid = |error: orlop_sif::Error| Failure::caused(Kind::NotAnImage, &error);
+    let opening = |cause: std::io::Error| {
+        invalid(orlop_sif::Error::Read { what: "opening the image", cause })
+    };
     let window = file.try_clone().and_then(Window::whole).map_err(opening)?;
-    let root = orlop_sif::root_file_system(&window)?;
+    let root = orlop_sif::root_file_system(&window).map_err(invalid)?;
+    machine::check(root.architecture)?;
     Image::of_file(file, root.offset, root.length)
         .map_err(|error| opening(std::io::Error::other(error.to_string())))
 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod flags;
 mod image;
+mod machine;
 mod masks;
 #[cfg(test)]
 mod tests;

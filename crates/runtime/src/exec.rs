@@ -11,6 +11,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
+use orlop_sif::{Architecture, PROGRAM_HEAD_BYTES};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::error::Error;
@@ -124,24 +125,12 @@ fn find(name: &OsStr, path: &OsStr) -> Result<OsString, Error> {
 
 /// The error for an ELF program of another machine.
 fn foreign_machine(program: &Path) -> Option<Error> {
-    let mut head = [0; 20];
+    let mut head = [0; PROGRAM_HEAD_BYTES];
     fs::File::open(program).and_then(|mut file| file.read_exact(&mut head)).ok()?;
     if !head.starts_with(b"\x7fELF") {
         return None;
     }
-    let little = head.get(5) == Some(&1);
-    let bytes = [*head.get(18)?, *head.get(19)?];
-    let machine = if little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) };
-    let image = match machine {
-        3 => "386",
-        20 | 21 => "ppc64le",
-        22 => "s390x",
-        40 => "arm",
-        62 => "amd64",
-        183 => "arm64",
-        243 => "riscv64",
-        _ => "an unknown machine",
-    };
+    let image = Architecture::of_program(&head).map_or("an unknown machine", Architecture::name);
     Some(Error::OtherMachine { image: image.to_owned(), host: host_machine() })
 }
 

@@ -1,4 +1,6 @@
-//! Architectures: SIF's two digits, Go's names.
+//! Architectures: SIF's two digits, Go's names, and what programs say they are made for.
+//!
+//! Spec of the last: System V ABI, ELF header; numbers of machines as in Linux's `elf-em.h`.
 
 /// A processor architecture that SIF has a code for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,7 +38,54 @@ const ALL: [(Architecture, &str); 13] = [
     (Architecture::Loong64, "loong64"),
 ];
 
+/// Bytes of an ELF header up to the machine's number.
+pub const PROGRAM_HEAD_BYTES: usize = 20;
+
 impl Architecture {
+    /// What the header of a program (ELF) for this architecture begins with.
+    #[must_use]
+    pub fn program_head(self) -> [u8; PROGRAM_HEAD_BYTES] {
+        let (machine, is_wide, is_little) = match self {
+            Self::I386 => (3_u16, false, true),
+            Self::Mips => (8, false, false),
+            Self::Mipsle => (8, false, true),
+            Self::Mips64 => (8, true, false),
+            Self::Mips64le => (8, true, true),
+            Self::Ppc64 => (21, true, false),
+            Self::Ppc64le => (21, true, true),
+            Self::S390x => (22, true, false),
+            Self::Arm => (40, false, true),
+            Self::Amd64 => (62, true, true),
+            Self::Arm64 => (183, true, true),
+            Self::Riscv64 => (243, true, true),
+            Self::Loong64 => (258, true, true),
+        };
+        let class = if is_wide { 2 } else { 1 };
+        let (order, bytes_of): (u8, fn(u16) -> [u8; 2]) =
+            if is_little { (1, u16::to_le_bytes) } else { (2, u16::to_be_bytes) };
+        // An executable file.
+        let [kind, machine] = [2, machine].map(bytes_of);
+        let mut head = [0; PROGRAM_HEAD_BYTES];
+        let parts = [&[0x7f, b'E', b'L', b'F', class, order, 1][..], &[0; 9], &kind, &machine];
+        for (byte, value) in head.iter_mut().zip(parts.concat()) {
+            *byte = value;
+        }
+        head
+    }
+
+    /// The architecture that a program is made for, by its first bytes; nothing for what is no ELF
+    /// program, or for none of these.
+    #[must_use]
+    pub fn of_program(head: &[u8]) -> Option<Self> {
+        let marks = |head: &[u8]| {
+            let part = |range: core::ops::Range<usize>| head.get(range).map(<[u8]>::to_vec);
+            Some((part(0..6)?, part(18..PROGRAM_HEAD_BYTES)?))
+        };
+        let found = marks(head)?;
+        let is_it = |known: &Self| marks(&known.program_head()).as_ref() == Some(&found);
+        ALL.iter().map(|(known, _)| *known).find(is_it)
+    }
+
     /// The architecture of an image config's name, for instance `amd64`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -63,9 +112,17 @@ impl Architecture {
         [tens, units, 0]
     }
 
-    /// Whether a machine of the architecture `host` runs programs of this one without emulation.
+    /// Whether a machine of the architecture `host` runs programs of this one without emulation, as
+    /// far as the architecture tells.
     #[must_use]
     pub fn runs_on(self, host: Self) -> bool {
-        self == host || (self, host) == (Self::I386, Self::Amd64)
+        self == host
+            || matches!(
+                (self, host),
+                (Self::I386, Self::Amd64)
+                    | (Self::Arm, Self::Arm64)
+                    | (Self::Mips, Self::Mips64)
+                    | (Self::Mipsle, Self::Mips64le)
+            )
     }
 }

@@ -46,6 +46,12 @@ pub struct Header {
 }
 
 impl Header {
+    /// The architecture that the first bytes of a SIF name; nothing where there is none.
+    #[must_use]
+    pub fn architecture_in(head: &[u8]) -> Option<Architecture> {
+        Architecture::from_code(*head.get(45..)?.first_chunk()?)
+    }
+
     pub(crate) fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, Error> {
         let mut fields = Fields(bytes);
         let launch: [u8; 32] = fields.array();

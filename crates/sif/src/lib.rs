@@ -29,7 +29,7 @@ mod reader;
 mod tests;
 mod time;
 
-pub use architecture::Architecture;
+pub use architecture::{Architecture, PROGRAM_HEAD_BYTES};
 pub use codes::{DataType, FileSystem, PartitionKind};
 pub use descriptor::{Descriptor, Link, Partition};
 pub use error::Error;

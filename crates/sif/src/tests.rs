@@ -332,7 +332,15 @@ fn architectures_have_their_codes() {
     }
     assert_eq!(Architecture::from_code(*b"00\0"), None);
     assert_eq!(Architecture::from_code(*b"14\0"), None);
+    for name in ["386", "amd64", "arm", "arm64", "ppc64", "ppc64le", "mips", "mips64le", "s390x"] {
+        let architecture = Architecture::from_name(name).unwrap();
+        assert_eq!(Architecture::of_program(&architecture.program_head()), Some(architecture));
+    }
+    let arm64 = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0";
+    assert_eq!(Architecture::Arm64.program_head(), *arm64);
+    assert_eq!(Architecture::of_program(b"#!/bin/sh, and more of it"), None);
     assert!(Architecture::I386.runs_on(Architecture::Amd64));
+    assert!(Architecture::Arm.runs_on(Architecture::Arm64));
     assert!(!Architecture::Amd64.runs_on(Architecture::I386));
     assert!(!Architecture::Arm64.runs_on(Architecture::Amd64));
 }

@@ -94,6 +94,15 @@ impl Recipe {
         self.partition
     }
 
+    /// The first bytes of the SIF, its header among them.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        match self.pieces.first() {
+            Some(Piece { offset: 0, bytes: Bytes::Here(bytes), .. }) => bytes,
+            _ => &[],
+        }
+    }
+
     /// What a user may want to know of the merge, one line each, escaped. Not part of the bytes:
     /// a recipe that was read has none.
     #[must_use]
