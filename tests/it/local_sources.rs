@@ -271,6 +271,19 @@ fn what_is_wrong_with_a_path_is_told_without_opening_it() {
 }
 
 #[test]
+fn an_archive_on_stdin_is_read_where_it_is_a_file_and_a_pipe_is_refused_with_why() {
+    let site = bare_site();
+    saved(&site, "a.tar", &Saved::new("a:1", small()));
+    let orlop = site.programs().orlop.display().to_string();
+    let sh = |script: &str| site.program(Path::new("/bin/sh"), ["-c", script, &orlop]).outcome();
+    sh("exec \"$0\" pull a.sif docker-archive:/dev/stdin < a.tar").success();
+    site.orlop(["pull", "b.sif", "docker-archive:a.tar"]).success();
+    assert!(bytes(&site, "a.sif") == bytes(&site, "b.sif"));
+    let piped = sh("cat a.tar | \"$0\" pull c.sif docker-archive:/dev/stdin").fails(255);
+    piped.says("/dev/stdin leads to no file that has a name").says("to a file first");
+}
+
+#[test]
 fn a_broken_archive_is_refused_and_the_whole_one_taken_after_it() {
     let site = bare_site();
     let good = || Saved::new("a:1", small());

@@ -189,10 +189,25 @@ pub(crate) fn request(
     })
 }
 
+/// Where every process finds files of its own.
+const OWN: [&str; 4] = ["/dev/stdin", "/dev/fd", "/proc/self", "/proc/thread-self"];
+
 /// The file or directory of an image as this process sees it: what is not there is told at once.
 fn local_file(path: &Path) -> Result<v1::LocalFile, Failure> {
-    let path = absolute(path);
+    let mut path = absolute(path);
     let found = std::fs::metadata(&path).map_err(|cause| Failure::file("open", &path, &cause))?;
+    if OWN.iter().any(|own| path.starts_with(own)) {
+        let real = std::fs::canonicalize(&path).ok();
+        let is_it = |real: &PathBuf| {
+            std::fs::metadata(real)
+                .is_ok_and(|other| (other.dev(), other.ino()) == (found.dev(), found.ino()))
+        };
+        path = real.filter(is_it).ok_or_else(|| {
+            let message = format!("{} leads to no file that has a name", path.display());
+            Failure::new(Kind::FileFailed, message)
+                .hint("orlopd opens the archive itself: save what a pipe brings to a file first")
+        })?;
+    }
     Ok(v1::LocalFile { path: path.into_os_string().into_vec(), inode: found.ino() })
 }
 
