@@ -17,10 +17,9 @@ use orlop_credentials::programs::Surroundings as HelperSurroundings;
 use orlop_credentials::{Credential, Limits as CredentialLimits, Secret};
 use orlop_oci::Host;
 use orlop_proto::v1::{self, Kind};
-use orlop_registry::{Limits, Notice, Surroundings};
+use orlop_registry::{Notice, Surroundings};
 use tokio::sync::mpsc;
 
-use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::tasks::Tasks;
 use crate::verbs::lookup::Given;
@@ -107,16 +106,6 @@ impl Caller {
     /// SETTINGS_INVALID with file and line, or with the variable.
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
         Ok(Settings::load(&self.paths)?)
-    }
-
-    /// This caller's limits on what registries and servers may do.
-    ///
-    /// # Errors
-    /// SETTINGS_INVALID.
-    pub(crate) async fn limits(&self, daemon: &Daemon) -> Result<Limits, Failure> {
-        let asking = self.clone();
-        let settings = daemon.blocking("settings", move || asking.settings()).await?;
-        Ok(Limits::from(&settings.limits))
     }
 
     /// The default credential files as they are now, first the one that counts first. Blocks.

@@ -1,6 +1,7 @@
 //! Which kind of failure each library error is.
 
 use orlop_proto::v1::Kind;
+use orlop_publish::is_disk_full;
 
 use super::Failure;
 
@@ -89,18 +90,10 @@ impl From<orlop_store::Error> for Failure {
 impl From<orlop_image::Error> for Failure {
     fn from(error: orlop_image::Error) -> Self {
         use orlop_image::Error as E;
-        use std::io::ErrorKind as Io;
         let kind = match &error {
             E::Limit { .. } | E::ImageLimit { .. } => Kind::LimitExceeded,
             E::BlobDigest { .. } | E::BlobSize { .. } => Kind::SourceLied,
-            E::Disk { cause, .. }
-                if matches!(
-                    cause.kind(),
-                    Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge
-                ) =>
-            {
-                Kind::DiskFull
-            }
+            E::Disk { cause, .. } if is_disk_full(cause) => Kind::DiskFull,
             E::Disk { .. } => Kind::FileFailed,
             E::Damaged { .. } => Kind::CacheDamaged,
             E::Source { .. } => Kind::TransferBroken,
@@ -132,7 +125,6 @@ impl From<orlop_archive::Error> for Failure {
     fn from(error: orlop_archive::Error) -> Self {
         use orlop_archive::Error as E;
         use orlop_oci::manifest::ManifestErrorKind;
-        use std::io::ErrorKind as Io;
         let kind = match &error {
             E::Open { .. } | E::Read { .. } | E::Kind { .. } | E::Changed { .. } => {
                 Kind::FileFailed
@@ -142,14 +134,7 @@ impl From<orlop_archive::Error> for Failure {
             }
             E::Platform(_) => Kind::PlatformMissing,
             E::Limit { .. } => Kind::LimitExceeded,
-            E::Spool { cause, .. }
-                if matches!(
-                    cause.kind(),
-                    Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge
-                ) =>
-            {
-                Kind::DiskFull
-            }
+            E::Spool { cause, .. } if is_disk_full(cause) => Kind::DiskFull,
             E::Spool { .. } => Kind::FileFailed,
             E::Stopped => Kind::Cancelled,
             _ => Kind::NotAnImage,

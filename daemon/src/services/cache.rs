@@ -8,7 +8,7 @@ use orlop_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use super::images::platform;
+use super::images::target;
 use crate::caller::Caller;
 use crate::daemon::Daemon;
 use crate::verbs::pull::Wanted;
@@ -110,9 +110,9 @@ impl Service for Cache {
             }
         };
         let caller = Caller::of(context)?;
+        let is_explicit = sent.is_some();
         let wanted = Wanted {
-            platform_explicit: sent.is_some(),
-            platform: platform(sent, Some(&reference)),
+            target: target(sent, is_explicit, Some(&reference)),
             access: Access::default(),
             offline: true,
             reference,

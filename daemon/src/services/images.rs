@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::caller::Caller;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
+use crate::verbs::image::Target;
 use crate::verbs::{docker, inspect, local, pull, push, tags, web};
 
 /// Events that wait for a slow caller.
@@ -84,15 +85,20 @@ fn reference(uri: &str) -> Result<(Reference, bool), Failure> {
 }
 
 /// The platform that a caller wants.
-pub(super) fn platform(sent: Option<v1::Platform>, reference: Option<&Reference>) -> Platform {
-    match sent {
+pub(super) fn target(
+    sent: Option<v1::Platform>,
+    is_explicit: bool,
+    reference: Option<&Reference>,
+) -> Target {
+    let platform = match sent {
         Some(sent) => Platform::new(
             &sent.os,
             &sent.architecture,
             Some(sent.variant.as_str()).filter(|variant| !variant.is_empty()),
         ),
         None => reference.and_then(Platform::of_hub_namespace).unwrap_or_else(Platform::host),
-    }
+    };
+    Target { platform, is_explicit }
 }
 
 /// What a pull is to bring.
@@ -117,13 +123,13 @@ impl Wanted {
                 let file = file.ok_or_else(|| {
                     Failure::of(Kind::UsageInvalid, "the request does not say where the file is")
                 })?;
-                let platform = platform(sent, None);
-                let wanted = local::Wanted { form, file, image, platform, platform_explicit };
+                let target = target(sent, platform_explicit, None);
+                let wanted = local::Wanted { form, file, image, target };
                 return Ok(Self::Local(wanted));
             }
             Ok(ImageUri::DockerDaemon(name)) => {
-                let (host, platform) = (request.docker_host, platform(sent, None));
-                let wanted = docker::Wanted { name, host, platform, platform_explicit };
+                let target = target(sent, platform_explicit, None);
+                let wanted = docker::Wanted { name, host: request.docker_host, target };
                 return Ok(Self::Docker(wanted));
             }
             Ok(ImageUri::Url(_)) if offline => {
@@ -139,8 +145,7 @@ impl Wanted {
         }
         let (reference, is_oras) = reference(&uri)?;
         Ok(Self::Registry(pull::Wanted {
-            platform: platform(sent, Some(&reference)),
-            platform_explicit,
+            target: target(sent, platform_explicit, Some(&reference)),
             access: access.unwrap_or_default(),
             offline,
             reference,
@@ -180,10 +185,10 @@ fn inspected(
     access: Option<v1::Access>,
 ) -> Result<inspect::Wanted, Failure> {
     let (reference, is_oras) = reference(uri)?;
-    let platform_explicit = sent.is_some();
-    let platform = (!top_only).then(|| platform(sent, Some(&reference)));
+    let is_explicit = sent.is_some();
+    let target = (!top_only).then(|| target(sent, is_explicit, Some(&reference)));
     let access = access.unwrap_or_default();
-    Ok(inspect::Wanted { reference, is_oras, platform, platform_explicit, access })
+    Ok(inspect::Wanted { reference, is_oras, target, access })
 }
 
 #[tonic::async_trait]

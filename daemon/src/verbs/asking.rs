@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use orlop_config::settings::Settings;
 use orlop_oci::Reference;
 use orlop_proto::v1;
 use orlop_registry::{Elsewhere, Limits, Session, Source, Sources};
@@ -21,8 +22,8 @@ use crate::failure::Failure;
 pub(crate) struct Asked {
     /// The sources, mirrors first.
     pub(crate) sources: Sources,
-    /// When other nodes' claims are dead, by the caller's settings.
-    pub(crate) times: claims::Times,
+    /// The caller's settings, read once a request.
+    pub(crate) settings: Settings,
     /// The session.
     pub(crate) session: Session,
     /// The reference's own host may be asked without certificates: by flag, login or
@@ -39,7 +40,7 @@ pub(crate) struct Asked {
 impl Asked {
     /// Where this asking's documents come from.
     pub(crate) fn origin(&self) -> documents::Origin<'_> {
-        documents::Origin { sources: &self.sources, times: self.times }
+        documents::Origin { sources: &self.sources, times: claims::Times::of(&self.settings) }
     }
 
     /// The notices so far, for an answer that carries them.
@@ -47,6 +48,54 @@ impl Asked {
         let told = std::iter::from_fn(|| self.notices.try_recv().ok());
         told.filter(|told| !told.is_detail).map(|told| told.text).collect()
     }
+}
+
+/// Whether the mirrors of a reference are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mirrors {
+    /// First.
+    Asked,
+    /// First where the caller's settings let them serve `oras://`.
+    AskedIfSet,
+    /// Not at all.
+    PassedOver,
+}
+
+impl Mirrors {
+    /// For reading what a reference of `docker://` or `oras://` names.
+    pub(crate) const fn of(is_oras: bool) -> Self {
+        if is_oras { Self::AskedIfSet } else { Self::Asked }
+    }
+
+    const fn are_asked(self, settings: &Settings) -> bool {
+        match self {
+            Self::Asked => true,
+            Self::AskedIfSet => settings.oras_mirrors,
+            Self::PassedOver => false,
+        }
+    }
+}
+
+/// Does work, and meanwhile makes an event of every notice. All that came before the work's end are
+/// sent; a caller that does not listen any more is noticed where its work is dropped.
+pub(crate) async fn passing_on<N, E, T>(
+    notices: &mut mpsc::UnboundedReceiver<N>,
+    events: &mpsc::Sender<E>,
+    mut event: impl FnMut(N) -> E,
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(work);
+    let done = loop {
+        tokio::select! {
+            biased;
+            Some(told) = notices.recv() => drop(events.send(event(told)).await),
+            done = &mut work => break done,
+        }
+    };
+    while let Ok(told) = notices.try_recv() {
+        drop(events.send(event(told)).await);
+    }
+    done
 }
 
 /// Whose rights an asking is done with.
@@ -68,7 +117,7 @@ pub(crate) async fn ask(
     caller: &Caller,
     reference: &Reference,
     access: v1::Access,
-    mirrors: bool,
+    mirrors: Mirrors,
 ) -> Result<Asked, Failure> {
     let (sender, notices) = mpsc::unbounded_channel();
     let (shared, asking, named) = (daemon.clone(), caller.clone(), reference.clone());
@@ -84,7 +133,8 @@ pub(crate) async fn ask(
             let mut credentials = asking.credentials(named.host(), access, &mut warnings)?;
             credentials.helpers =
                 rules.registries.credential_helpers().into_iter().map(str::to_owned).collect();
-            let sources = list.into_iter().filter(|source| mirrors || !source.is_mirror);
+            let with_mirrors = mirrors.are_asked(&settings);
+            let sources = list.into_iter().filter(|source| with_mirrors || !source.is_mirror);
             let sources = sources
                 .map(|source| {
                     let is_named = source.reference.host() == named.host();
@@ -122,8 +172,7 @@ pub(crate) async fn ask(
     );
     let elsewhere = if settings.foreign_layers { Elsewhere::Allowed } else { Elsewhere::default() };
     let sources = session.sources(list).with_elsewhere(elsewhere);
-    let times = claims::Times::of(&settings);
-    Ok(Asked { sources, times, session, is_insecure, is_blocked, rights, notices })
+    Ok(Asked { sources, settings, session, is_insecure, is_blocked, rights, notices })
 }
 
 /// A login that was made with `--insecure` or `--no-https` is honoured.

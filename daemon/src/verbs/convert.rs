@@ -218,11 +218,8 @@ pub(super) fn make(
 
 /// Names the directory and the bytes where the disk was full.
 fn disk_full(error: orlop_image::Error, root: &Path, bytes: u64) -> Error {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     match error {
-        orlop_image::Error::Disk { cause, .. }
-            if matches!(cause.kind(), StorageFull | QuotaExceeded | FileTooLarge) =>
-        {
+        orlop_image::Error::Disk { cause, .. } if orlop_publish::is_disk_full(&cause) => {
             let directory = root.join("segments");
             Error::Store(orlop_store::Error::DiskFull { directory, bytes, cause: Some(cause) })
         }

@@ -6,11 +6,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use orlop_archive::{Archive, Form};
-use orlop_oci::Platform;
 use orlop_proto::v1::Kind;
 use orlop_registry::{DockerHost, Limits};
 
-use super::image::Named;
+use super::image::{Named, Target};
 use super::local;
 use super::pull::{Events, Pulled};
 use super::room::Room;
@@ -26,10 +25,8 @@ pub(crate) struct Wanted {
     pub(crate) name: String,
     /// Where Docker listens; empty for the usual place.
     pub(crate) host: String,
-    /// Platform wanted.
-    pub(crate) platform: Platform,
-    /// The user named it.
-    pub(crate) platform_explicit: bool,
+    /// For which platform.
+    pub(crate) target: Target,
 }
 
 /// Brings an image into the cache.
@@ -42,23 +39,26 @@ pub(crate) async fn pull(
     wanted: Wanted,
     events: &Events,
 ) -> Result<Pulled, Failure> {
-    let Wanted { name, host, platform, platform_explicit } = wanted;
+    let Wanted { name, host, target } = wanted;
     let host: DockerHost = host.parse()?;
     let asking = caller.clone();
     let settings = daemon.blocking("settings", move || asking.settings()).await?;
     let mut stream = host.image(&name, &Limits::from(&settings.limits)).await?;
     let scratch = daemon.store.scratch();
-    let kept = |cause: io::Error| not_kept(&name, &scratch, &cause);
-    let mut file = tokio::task::block_in_place(|| tempfile::tempfile_in(&scratch)).map_err(kept)?;
+    let mut came = 0_u64;
+    let made = tokio::task::block_in_place(|| tempfile::tempfile_in(&scratch));
+    let mut file = made.map_err(|cause| not_kept(&name, &scratch, came, cause))?;
     let from = format!("docker-daemon:{name}");
     let mut room = Room::new(from, 0, settings.limits.layer_bytes);
     while let Some(piece) = stream.next().await {
         let piece = piece?;
         room.take(daemon, piece.len()).await?;
-        tokio::task::block_in_place(|| file.write_all(&piece)).map_err(kept)?;
+        came = came.saturating_add(piece.len() as u64);
+        let kept = tokio::task::block_in_place(|| file.write_all(&piece));
+        kept.map_err(|cause| not_kept(&name, &scratch, came, cause))?;
     }
     let shown = PathBuf::from(format!("docker-daemon:{name}"));
-    let asked = platform.clone();
+    let asked = target.platform.clone();
     let limits = local::limits(&settings.limits);
     let read = move |stop: &Stop| {
         let form = Form::DockerArchive;
@@ -68,17 +68,15 @@ pub(crate) async fn pull(
     let found = daemon.tasks.blocking("archive", read).await;
     let found = found.map_err(|lost| Failure::new(Kind::Internal, &lost))??;
     let named = Named { scheme: "docker-daemon", name };
-    local::pull_found(daemon, caller, named, found, (platform, platform_explicit), events).await
+    local::pull_found(daemon, &settings, named, found, &target, events).await
 }
 
-fn not_kept(name: &str, directory: &Path, cause: &io::Error) -> Failure {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    let is_full = matches!(cause.kind(), StorageFull | QuotaExceeded | FileTooLarge);
-    let kind = if is_full { Kind::DiskFull } else { Kind::FileFailed };
-    let message = if is_full {
-        directory.display().to_string()
-    } else {
-        format!("cannot keep the archive of {name} in {}", directory.display())
-    };
-    Failure::of(kind, message).because(cause.to_string())
+/// Why the archive could not be kept, of which `bytes` have come: how many it has nobody says.
+fn not_kept(name: &str, directory: &Path, bytes: u64, cause: io::Error) -> Failure {
+    if orlop_publish::is_disk_full(&cause) {
+        let directory = directory.to_owned();
+        return orlop_store::Error::DiskFull { directory, bytes, cause: Some(cause) }.into();
+    }
+    let message = format!("cannot keep the archive of {name} in {}", directory.display());
+    Failure::of(Kind::FileFailed, message).because(cause.to_string())
 }

@@ -40,20 +40,34 @@ pub(super) fn disagreement(chosen: &Chosen, config: &ImageConfig) -> Option<Stri
     (!is_same).then(|| format!("the index offers {offered} and the image says {found}"))
 }
 
-/// An image without an index is taken whatever it says, unless the user named a platform.
-pub(super) fn settle_platform(
-    chosen: &Chosen,
-    config: &ImageConfig,
-    wanted: Platform,
-    is_explicit: bool,
-) -> Result<Platform, Failure> {
-    let Some(found) = config.platform() else { return Ok(wanted) };
-    let fits = orlop_oci::selection::rank(&wanted, &found).is_some();
-    if !fits && is_explicit && !chosen.by_index {
-        let offered = vec![found];
-        return Err(orlop_oci::selection::SelectionError { wanted, offered }.into());
+/// The platform that an image is wanted for.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Which.
+    pub(crate) platform: Platform,
+    /// The user named it.
+    pub(crate) is_explicit: bool,
+}
+
+impl Target {
+    /// What an image turns out to be for. One without an index is taken whatever it says, unless the
+    /// user named a platform.
+    ///
+    /// # Errors
+    /// PLATFORM_MISSING.
+    pub(super) fn settle(
+        &self,
+        chosen: &Chosen,
+        config: &ImageConfig,
+    ) -> Result<Platform, Failure> {
+        let Some(found) = config.platform() else { return Ok(self.platform.clone()) };
+        let fits = orlop_oci::selection::rank(&self.platform, &found).is_some();
+        if !fits && self.is_explicit && !chosen.by_index {
+            let (wanted, offered) = (self.platform.clone(), vec![found]);
+            return Err(orlop_oci::selection::SelectionError { wanted, offered }.into());
+        }
+        Ok(found)
     }
-    Ok(found)
 }
 
 /// Where the layers of an image come from.

@@ -5,13 +5,13 @@
 //! ([`super::documents`]), words about it (the client's).
 
 use bytes::Bytes;
-use orlop_oci::{Document, Platform, Reference};
+use orlop_oci::{Document, Reference};
 use orlop_proto::v1;
 use orlop_registry::Fetched;
 
-use super::asking::{self, Asked};
+use super::asking::{self, Asked, Mirrors};
 use super::documents::{self, Chosen};
-use super::image;
+use super::image::Target;
 use super::lookup;
 use crate::caller::Caller;
 use crate::daemon::Daemon;
@@ -24,10 +24,8 @@ pub(crate) struct Wanted {
     pub(crate) reference: Reference,
     /// A SIF artifact rather than an image of layers.
     pub(crate) is_oras: bool,
-    /// Platform of the manifest; none for the top document alone.
-    pub(crate) platform: Option<Platform>,
-    /// The user named it.
-    pub(crate) platform_explicit: bool,
+    /// Whose manifest; none for the top document alone.
+    pub(crate) target: Option<Target>,
     /// How to reach the registry and as whom.
     pub(crate) access: v1::Access,
 }
@@ -54,14 +52,14 @@ pub(crate) async fn resolve(
     caller: &Caller,
     wanted: Wanted,
 ) -> Result<v1::ResolveReply, Failure> {
-    let Wanted { reference, is_oras, platform, platform_explicit, access } = wanted;
-    let mut asked = asking::ask(daemon, caller, &reference, access, !is_oras).await?;
-    let (digest, manifest_digest, source, mut warnings) = match platform {
-        Some(platform) => {
+    let Wanted { reference, is_oras, target, access } = wanted;
+    let mut asked = asking::ask(daemon, caller, &reference, access, Mirrors::of(is_oras)).await?;
+    let (digest, manifest_digest, source, mut warnings) = match target {
+        Some(target) => {
             let (chosen, answered) =
-                documents::choose_manifest(daemon, &asked, &reference, &platform).await?;
-            if platform_explicit {
-                check_platform(daemon, &asked, &chosen, platform).await?;
+                documents::choose_manifest(daemon, &asked, &reference, &target.platform).await?;
+            if target.is_explicit {
+                check_platform(daemon, &asked, &chosen, &target).await?;
             }
             let Chosen { top, digest, source, warnings, .. } = chosen;
             lookup::remember(daemon, &reference, &answered, &digest);
@@ -93,9 +91,9 @@ pub(crate) async fn inspect(
     caller: &Caller,
     wanted: Wanted,
 ) -> Result<Inspected, Failure> {
-    let Wanted { reference, is_oras, platform, platform_explicit, access } = wanted;
-    let mut asked = asking::ask(daemon, caller, &reference, access, !is_oras).await?;
-    let Some(platform) = platform else {
+    let Wanted { reference, is_oras, target, access } = wanted;
+    let mut asked = asking::ask(daemon, caller, &reference, access, Mirrors::of(is_oras)).await?;
+    let Some(target) = target else {
         let (top, source, _) = documents::find_top(daemon, &asked).await?;
         let mut done = done(&reference, &top, source);
         done.warnings = asked.notices();
@@ -107,9 +105,9 @@ pub(crate) async fn inspect(
         });
     };
     let (chosen, answered) =
-        documents::choose_manifest(daemon, &asked, &reference, &platform).await?;
-    if platform_explicit {
-        check_platform(daemon, &asked, &chosen, platform).await?;
+        documents::choose_manifest(daemon, &asked, &reference, &target.platform).await?;
+    if target.is_explicit {
+        check_platform(daemon, &asked, &chosen, &target).await?;
     }
     let config = documents::config_bytes(daemon, Some(asked.origin()), &chosen.manifest).await?;
     lookup::remember(daemon, &reference, &answered, &chosen.digest);
@@ -128,13 +126,13 @@ async fn check_platform(
     daemon: &Daemon,
     asked: &Asked,
     chosen: &Chosen,
-    wanted: Platform,
+    target: &Target,
 ) -> Result<(), Failure> {
     if chosen.by_index || !chosen.manifest.config.media_type.is_image_config() {
         return Ok(());
     }
     let config = documents::config_of(daemon, Some(asked.origin()), &chosen.manifest).await?;
-    image::settle_platform(chosen, &config, wanted, true).map(drop)
+    target.settle(chosen, &config).map(drop)
 }
 
 fn done(reference: &Reference, top: &Fetched, source: String) -> v1::InspectDone {

@@ -13,13 +13,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use orlop_archive::{Archive, Content, Form, Limits};
-use orlop_oci::{ImageConfig, LocalImage, Platform};
+use orlop_config::settings::Settings;
+use orlop_oci::{ImageConfig, LocalImage};
 use orlop_proto::v1::{self, Kind};
 use orlop_registry::Fetched;
 
 use super::convert::{self, Converted, Error, Layer};
 use super::documents::Chosen;
-use super::image::{self, Image, Named, Origin};
+use super::image::{self, Image, Named, Origin, Target};
 use super::pull::{self, Events, Pulled};
 use crate::caller::Caller;
 use crate::daemon::Daemon;
@@ -36,10 +37,8 @@ pub(crate) struct Wanted {
     pub(crate) file: v1::LocalFile,
     /// Which of those in it.
     pub(crate) image: Option<LocalImage>,
-    /// Platform wanted.
-    pub(crate) platform: Platform,
-    /// The user named it.
-    pub(crate) platform_explicit: bool,
+    /// For which platform.
+    pub(crate) target: Target,
 }
 
 /// Brings an image into the cache.
@@ -52,11 +51,11 @@ pub(crate) async fn pull(
     wanted: Wanted,
     events: &Events,
 ) -> Result<Pulled, Failure> {
-    let Wanted { form, file, image, platform, platform_explicit } = wanted;
+    let Wanted { form, file, image, target } = wanted;
     let path = PathBuf::from(OsString::from_vec(file.path));
     let named = Named { scheme: scheme(form), name: name_of(&path, image.as_ref()) };
     let shared = daemon.clone();
-    let (inode, wanted) = (file.inode, platform.clone());
+    let (inode, wanted) = (file.inode, target.platform.clone());
     let asking = caller.clone();
     let settings = daemon.blocking("settings", move || asking.settings()).await?;
     let limits = limits(&settings.limits);
@@ -68,7 +67,7 @@ pub(crate) async fn pull(
     };
     let found = daemon.tasks.blocking("archive", open).await;
     let found = found.map_err(|lost| Failure::new(Kind::Internal, &lost))??;
-    pull_found(daemon, caller, named, found, (platform, platform_explicit), events).await
+    pull_found(daemon, &settings, named, found, &target, events).await
 }
 
 /// Brings an image that was found in an archive into the cache.
@@ -77,10 +76,10 @@ pub(crate) async fn pull(
 /// As [`pull`].
 pub(super) async fn pull_found(
     daemon: &Daemon,
-    caller: &Caller,
+    settings: &Settings,
     named: Named,
     found: orlop_archive::Chosen,
-    (platform, platform_explicit): (Platform, bool),
+    target: &Target,
     events: &Events,
 ) -> Result<Pulled, Failure> {
     let (digest, bytes) = (found.digest.clone(), Bytes::copy_from_slice(&found.bytes));
@@ -97,16 +96,14 @@ pub(super) async fn pull_found(
     for warning in &found.warnings {
         pull::warn(events, warning.clone()).await;
     }
-    image::check_image(&chosen, &caller.limits(daemon).await?)?;
+    image::check_image(&chosen, &orlop_registry::Limits::from(&settings.limits))?;
     let config = ImageConfig::parse(&found.config)?;
     chosen.manifest.check_diff_ids(config.diff_ids.len())?;
     for warning in image::disagreement(&chosen, &config).iter().chain(&config.warnings) {
         pull::warn(events, warning.clone()).await;
     }
-    let platform = image::settle_platform(&chosen, &config, platform, platform_explicit)?;
-    let asking = caller.clone();
-    let settings = daemon.blocking("settings", move || asking.settings()).await?;
-    let image = Image::new(&settings, named, chosen, config, platform)?;
+    let platform = target.settle(&chosen, &config)?;
+    let image = Image::new(settings, named, chosen, config, platform)?;
     image::pull_image(daemon, &Origin::Local(Arc::new(found)), image, events).await
 }
 

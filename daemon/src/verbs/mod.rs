@@ -10,7 +10,7 @@ pub(crate) mod claims;
 pub(crate) mod convert;
 pub(crate) mod docker;
 pub(crate) mod documents;
-mod image;
+pub(crate) mod image;
 pub(crate) mod inspect;
 mod landing;
 pub(crate) mod local;

@@ -8,7 +8,7 @@ use orlop_oci::{Digest, Document, ImageUri, Reference};
 use orlop_proto::v1::{self, Kind};
 use orlop_store::{Entry, Info, Store};
 
-use super::asking;
+use super::asking::{self, Mirrors};
 use super::lookup;
 use super::pull::{self, Wanted};
 use crate::caller::Caller;
@@ -29,7 +29,8 @@ pub(crate) async fn pin_reference(
 ) -> Result<v1::PinReply, Failure> {
     let reference = &wanted.reference;
     let asked =
-        asking::ask(daemon, caller, reference, wanted.access.clone(), !wanted.is_oras).await?;
+        asking::ask(daemon, caller, reference, wanted.access.clone(), Mirrors::of(wanted.is_oras))
+            .await?;
     let tag = lookup::known(daemon, &asked, reference).await?;
     let found = match &tag {
         Some(tag) => pull::entries(daemon, caller, &wanted, tag).await?,

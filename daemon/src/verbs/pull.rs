@@ -4,18 +4,19 @@
 //! layers that others may have started. Not here: words for the user, the output file (the
 //! client's).
 
-use orlop_oci::{Descriptor, Digest, Platform, Reference};
+use orlop_config::settings::Settings;
+use orlop_oci::{Descriptor, Digest, Reference};
 use orlop_proto::v1::{self, Kind, pull_done, pull_event};
 use orlop_registry::{Limits, Sources};
 use orlop_store::{Entry, Leased, Tag};
 use tokio::sync::mpsc;
 
-use super::asking::{Asked, ask};
+use super::asking::{Asked, Mirrors, ask, passing_on};
 use super::checks;
 use super::claims;
 use super::convert;
 use super::documents::{self, Chosen};
-use super::image::{self, Image, Named, Origin};
+use super::image::{self, Image, Named, Origin, Target};
 use super::landing::land;
 use super::lookup;
 use crate::caller::{Caller, Told};
@@ -29,10 +30,8 @@ pub(crate) struct Wanted {
     pub(crate) reference: Reference,
     /// A SIF artifact rather than an image of layers.
     pub(crate) is_oras: bool,
-    /// Platform wanted.
-    pub(crate) platform: Platform,
-    /// The user named it.
-    pub(crate) platform_explicit: bool,
+    /// For which platform.
+    pub(crate) target: Target,
     /// How to reach the registry and as whom.
     pub(crate) access: v1::Access,
     /// No registry is asked.
@@ -53,13 +52,6 @@ pub(crate) struct Pulled {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// Whether the caller's settings let mirrors serve `oras://`.
-async fn serve_oras(daemon: &Daemon, caller: &Caller) -> Result<bool, Failure> {
-    let asking = caller.clone();
-    let settings = daemon.blocking("settings", move || asking.settings()).await?;
-    Ok(settings.oras_mirrors)
-}
-
 /// Brings an image into the cache.
 ///
 /// # Errors
@@ -72,41 +64,28 @@ pub(crate) async fn pull(
 ) -> Result<Pulled, Failure> {
     daemon.usable()?;
     let access = wanted.access.clone();
-    let mirrors = !wanted.is_oras || serve_oras(daemon, caller).await?;
+    let mirrors = Mirrors::of(wanted.is_oras);
     let mut asked = ask(daemon, caller, &wanted.reference, access, mirrors).await?;
     // Its work borrows the rest.
     let (_, mut notices) = mpsc::unbounded_channel();
     std::mem::swap(&mut notices, &mut asked.notices);
-    let work = find(daemon, caller, &wanted, &asked, events);
-    tokio::pin!(work);
+    let work = Box::pin(find(daemon, &wanted, &asked, events));
     let mut details = Vec::new();
-    let outcome = loop {
-        tokio::select! {
-            biased;
-            Some(told) = notices.recv() => pass_on(told, events, &mut details).await,
-            outcome = &mut work => break outcome,
+    let event = |Told { text, is_detail, explains }: Told| {
+        // It matters only if all fails.
+        if explains {
+            details.push(text.clone());
         }
+        pull_event::Event::Warning(v1::Warning { text, is_detail })
     };
-    while let Ok(told) = notices.try_recv() {
-        pass_on(told, events, &mut details).await;
-    }
+    let outcome = passing_on(&mut notices, events, event, work).await;
     outcome.map_err(|failure| failure.after(details))
-}
-
-/// Tells a sentence of the session's, and keeps it where it matters only if all fails.
-async fn pass_on(told: Told, events: &Events, details: &mut Vec<String>) {
-    let Told { text, is_detail, explains } = told;
-    if explains {
-        details.push(text.clone());
-    }
-    tell(events, pull_event::Event::Warning(v1::Warning { text, is_detail })).await;
 }
 
 /// From the cache alone where the request says so or a digest allows it, else with a registry;
 /// where none can be asked, as the image was last.
 async fn find(
     daemon: &Daemon,
-    caller: &Caller,
     wanted: &Wanted,
     asked: &Asked,
     events: &Events,
@@ -115,7 +94,7 @@ async fn find(
     asked.sources.check_open()?;
     if wanted.offline || reference.digest().is_some() {
         if let Some(tag) = lookup::known(daemon, asked, reference).await?
-            && let Some(pulled) = from_cache(daemon, caller, wanted, &tag, events).await?
+            && let Some(pulled) = from_cache(daemon, &asked.settings, wanted, &tag, events).await?
         {
             return Ok(pulled);
         }
@@ -123,14 +102,15 @@ async fn find(
             return Err(lookup::not_there(reference));
         }
     }
-    let answer = documents::choose_manifest(daemon, asked, reference, &wanted.platform).await;
+    let answer =
+        documents::choose_manifest(daemon, asked, reference, &wanted.target.platform).await;
     let (chosen, answered) = match answer {
         Ok(answer) => answer,
         Err(failure) if lookup::is_down(&failure) && reference.digest().is_none() => {
             let Some(tag) = lookup::known(daemon, asked, reference).await? else {
                 return Err(failure);
             };
-            let pulled = from_cache(daemon, caller, wanted, &tag, events).await?;
+            let pulled = from_cache(daemon, &asked.settings, wanted, &tag, events).await?;
             let pulled = pulled.ok_or_else(|| failure.clone())?;
             daemon.counts.fallbacks.add(1);
             warn(events, lookup::stale_words(reference, &tag, &failure)).await;
@@ -139,7 +119,8 @@ async fn find(
         Err(failure) => return Err(failure),
     };
     let manifest = chosen.digest.clone();
-    let pulled = bring(daemon, caller, wanted, Some(&asked.sources), chosen, events).await?;
+    let (settings, sources) = (&asked.settings, Some(&asked.sources));
+    let pulled = bring(daemon, settings, wanted, sources, chosen, events).await?;
     lookup::remember(daemon, reference, &answered, &manifest);
     Ok(pulled)
 }
@@ -147,15 +128,15 @@ async fn find(
 /// The image as it was remembered, if all of it is in the cache.
 async fn from_cache(
     daemon: &Daemon,
-    caller: &Caller,
+    settings: &Settings,
     wanted: &Wanted,
     tag: &Tag,
     events: &Events,
 ) -> Result<Option<Pulled>, Failure> {
-    let (reference, platform) = (&wanted.reference, &wanted.platform);
+    let (reference, platform) = (&wanted.reference, &wanted.target.platform);
     let chosen = documents::choose_kept(daemon, tag, reference, platform).await?;
     let Some(chosen) = chosen else { return Ok(None) };
-    match bring(daemon, caller, wanted, None, chosen, events).await {
+    match bring(daemon, settings, wanted, None, chosen, events).await {
         Err(failure) if failure.kind() == Kind::ImageNotFound => Ok(None),
         outcome => outcome.map(Some),
     }
@@ -164,7 +145,7 @@ async fn from_cache(
 /// Brings what a manifest names into the cache; without sources it has to be there.
 async fn bring(
     daemon: &Daemon,
-    caller: &Caller,
+    settings: &Settings,
     wanted: &Wanted,
     sources: Option<&Sources>,
     chosen: Chosen,
@@ -173,9 +154,7 @@ async fn bring(
     for warning in &chosen.warnings {
         warn(events, warning.clone()).await;
     }
-    let asking = caller.clone();
-    let settings = daemon.blocking("settings", move || asking.settings()).await?;
-    let times = claims::Times::of(&settings);
+    let times = claims::Times::of(settings);
     if wanted.is_oras {
         return pull_sif(daemon, sources, &chosen, times, events).await;
     }
@@ -186,10 +165,9 @@ async fn bring(
     for warning in image::disagreement(&chosen, &config).iter().chain(&config.warnings) {
         warn(events, warning.clone()).await;
     }
-    let (platform, is_explicit) = (wanted.platform.clone(), wanted.platform_explicit);
-    let platform = image::settle_platform(&chosen, &config, platform, is_explicit)?;
+    let platform = wanted.target.settle(&chosen, &config)?;
     let named = Named { scheme: "docker", name: name_of(&wanted.reference) };
-    let image = Image::new(&settings, named, chosen, config, platform)?;
+    let image = Image::new(settings, named, chosen, config, platform)?;
     image::pull_image(daemon, &Origin::Registry(sources.cloned()), image, events).await
 }
 
@@ -203,15 +181,18 @@ pub(crate) async fn entries(
     wanted: &Wanted,
     tag: &Tag,
 ) -> Result<Option<Vec<Entry>>, Failure> {
+    let asking = caller.clone();
+    let settings = daemon.blocking("settings", move || asking.settings()).await?;
     let (events, mut told) = mpsc::channel(1);
-    let found = from_cache(daemon, caller, wanted, tag, &events);
+    let found = from_cache(daemon, &settings, wanted, tag, &events);
     let deaf = async { while told.recv().await.is_some() {} };
     let found = tokio::select! {
         found = found => found?,
         () = deaf => None,
     };
     let Some(pulled) = found else { return Ok(None) };
-    let chosen = documents::choose_kept(daemon, tag, &wanted.reference, &wanted.platform).await?;
+    let chosen =
+        documents::choose_kept(daemon, tag, &wanted.reference, &wanted.target.platform).await?;
     let Some(chosen) = chosen else { return Ok(None) };
     let mut entries = vec![
         Entry::Blob(chosen.top.digest.clone()),

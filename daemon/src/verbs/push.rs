@@ -11,12 +11,12 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use orlop_oci::manifest::SIF_CONFIG;
-use orlop_oci::{Descriptor, Digest, ImageUri, Manifest, MediaType};
+use orlop_oci::{Descriptor, Digest, ImageUri, Manifest, MediaType, Reference};
 use orlop_proto::v1::{self, Kind, push_event, push_request};
-use orlop_registry::{Access, BoxError, Content, Source, Uploaded};
+use orlop_registry::{Access, BoxError, Content, Repository, Source, Upload, Uploaded};
 use tokio::sync::{Mutex, mpsc};
 
-use super::asking;
+use super::asking::{self, Mirrors};
 use crate::caller::{Caller, Told};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -79,22 +79,14 @@ pub(crate) async fn push(
     events: &Events,
 ) -> Result<v1::PushDone, Failure> {
     let caller = Caller::of(begin.context)?;
-    let reference = match ImageUri::parse(&begin.uri) {
-        Ok(ImageUri::Oras(reference)) => reference,
-        Ok(_) => return Err(Failure::of(Kind::Unsupported, "a SIF is pushed to oras:// only")),
-        Err(error) => return Err(Failure::new(Kind::ReferenceInvalid, &error)),
-    };
-    if reference.digest().is_some() {
-        let message = "a push goes to a tag: the digest follows from the file";
-        return Err(Failure::of(Kind::ReferenceInvalid, message));
-    }
+    let reference = destination(&begin.uri)?;
     let digest: Digest = begin
         .digest
         .parse()
         .map_err(|error: orlop_oci::DigestError| Failure::new(Kind::UsageInvalid, &error))?;
     let access = begin.access.unwrap_or_default();
     let no_https = access.no_https;
-    let mut asked = asking::ask(daemon, &caller, &reference, access, false).await?;
+    let mut asked = asking::ask(daemon, &caller, &reference, access, Mirrors::PassedOver).await?;
     if asked.is_blocked {
         let message = format!("{} is blocked by registries.conf", reference.host());
         return Err(Failure::of(Kind::SourceBlocked, message));
@@ -113,45 +105,68 @@ pub(crate) async fn push(
     let manifest = Bytes::from(Manifest::sif(&layer, &begin.title, &annotations));
     let tag = reference.tag().unwrap_or("latest");
     let mut work = Box::pin(async {
-        let config = Descriptor::of(MediaType::SifConfig, SIF_CONFIG);
-        repository.upload(&config).send(&Whole(SIF_CONFIG), |_| {}).await?;
-        let uploaded = upload.send(&content, teller(events.clone(), begin.size)).await?;
-        let put = || repository.put_manifest(tag, &MediaType::OciManifest, &manifest);
-        let digest = match put().await {
-            // A blob was said to be there and is not: each is looked for once more (R125).
-            Err(orlop_registry::Error::MissingBlobs { .. }) => {
-                repository.upload(&config).send(&Whole(SIF_CONFIG), |_| {}).await?;
-                let again = teller(events.clone(), begin.size);
-                repository.upload(&layer).send(&content, again).await?;
-                put().await?
-            }
-            put => put.map_err(misplaced)?,
-        };
+        let done = upload_all(&repository, &upload, &layer, &content, tag, &manifest).await?;
         daemon.whereabouts.note(&reference.repository(), &layer.digest);
-        let existed = uploaded != Uploaded::Sent;
-        Ok(v1::PushDone { digest: digest.to_string(), existed })
+        Ok(done)
     });
-    let warn = async |Told { text, is_detail, .. }| {
-        drop(events.send(push_event::Event::Warning(v1::Warning { text, is_detail })).await);
+    let event = |Told { text, is_detail, .. }: Told| {
+        push_event::Event::Warning(v1::Warning { text, is_detail })
     };
-    let done = loop {
+    let wanted = async {
         tokio::select! {
             biased;
-            Some(told) = asked.notices.recv() => warn(told).await,
-            () = events.closed() => break None,
-            done = &mut work => break Some(done),
+            () = events.closed() => None,
+            done = &mut work => Some(done),
         }
     };
+    let done = asking::passing_on(&mut asked.notices, events, event, wanted).await;
     drop(work);
     let Some(done) = done else {
         // Nobody wants it any more: what is open at the registry is closed.
         upload.abandon().await;
         return Err(Failure::of(Kind::Cancelled, "the client has left"));
     };
-    while let Ok(told) = asked.notices.try_recv() {
-        warn(told).await;
-    }
     done
+}
+
+/// Where a SIF is pushed to: a tag of `oras://`.
+fn destination(uri: &str) -> Result<Reference, Failure> {
+    let reference = match ImageUri::parse(uri) {
+        Ok(ImageUri::Oras(reference)) => reference,
+        Ok(_) => return Err(Failure::of(Kind::Unsupported, "a SIF is pushed to oras:// only")),
+        Err(error) => return Err(Failure::new(Kind::ReferenceInvalid, &error)),
+    };
+    if reference.digest().is_some() {
+        let message = "a push goes to a tag: the digest follows from the file";
+        return Err(Failure::of(Kind::ReferenceInvalid, message));
+    }
+    Ok(reference)
+}
+
+/// Sends config, layer and manifest, each where the registry does not have it.
+async fn upload_all(
+    repository: &Repository,
+    upload: &Upload,
+    layer: &Descriptor,
+    content: &FromCaller,
+    tag: &str,
+    manifest: &Bytes,
+) -> Result<v1::PushDone, Failure> {
+    let config = Descriptor::of(MediaType::SifConfig, SIF_CONFIG);
+    let tell = || teller(content.events.clone(), content.size);
+    repository.upload(&config).send(&Whole(SIF_CONFIG), |_| {}).await?;
+    let uploaded = upload.send(content, tell()).await?;
+    let put = || repository.put_manifest(tag, &MediaType::OciManifest, manifest);
+    let digest = match put().await {
+        // A blob was said to be there and is not: each is looked for once more (R125).
+        Err(orlop_registry::Error::MissingBlobs { .. }) => {
+            repository.upload(&config).send(&Whole(SIF_CONFIG), |_| {}).await?;
+            repository.upload(layer).send(content, tell()).await?;
+            put().await?
+        }
+        put => put.map_err(misplaced)?,
+    };
+    Ok(v1::PushDone { digest: digest.to_string(), existed: uploaded != Uploaded::Sent })
 }
 
 /// A registry that stored another manifest than it was sent (R128).

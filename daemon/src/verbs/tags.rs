@@ -7,7 +7,7 @@ use orlop_oci::Reference;
 use orlop_proto::v1::{self, tags_event};
 use tokio::sync::mpsc;
 
-use super::asking;
+use super::asking::{self, Mirrors};
 use crate::caller::{Caller, Told};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -29,7 +29,7 @@ pub(crate) async fn tags(
     access: v1::Access,
     events: &Events,
 ) -> Result<(), Failure> {
-    let mut asked = asking::ask(daemon, caller, reference, access, false).await?;
+    let mut asked = asking::ask(daemon, caller, reference, access, Mirrors::PassedOver).await?;
     let mut pages = asked.sources.primary()?.tags();
     let work = async {
         while let Some(tags) = pages.next().await? {
@@ -40,21 +40,10 @@ pub(crate) async fn tags(
         }
         Ok(())
     };
-    tokio::pin!(work);
-    let warn = async |Told { text, is_detail, .. }| {
-        drop(events.send(tags_event::Event::Warning(v1::Warning { text, is_detail })).await);
+    let event = |Told { text, is_detail, .. }: Told| {
+        tags_event::Event::Warning(v1::Warning { text, is_detail })
     };
-    let done = loop {
-        tokio::select! {
-            biased;
-            Some(told) = asked.notices.recv() => warn(told).await,
-            done = &mut work => break done,
-        }
-    };
-    while let Ok(told) = asked.notices.try_recv() {
-        warn(told).await;
-    }
-    done
+    asking::passing_on(&mut asked.notices, events, event, work).await
 }
 
 /// A page in messages that may travel: tags of some registries are not as short as the spec's.

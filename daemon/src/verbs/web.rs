@@ -16,6 +16,7 @@ use orlop_squashfs::Window;
 use orlop_store::{BlobDraft, Entry, Leased, Tag};
 use tokio::sync::mpsc;
 
+use super::asking::passing_on;
 use super::checks;
 use super::landing;
 use super::pull::{self, Events, Pulled};
@@ -75,14 +76,8 @@ pub(crate) async fn pull(
     let session = Session::with_limits(&daemon.pool, surroundings, limits, nobody);
     let most = settings.limits.layer_bytes;
     let work = fetch(daemon, caller, &session, &wanted, most, events);
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            Some(text) = notices.recv() => pull::warn(events, text).await,
-            done = &mut work => return done,
-        }
-    }
+    let event = |text| pull_event::Event::Warning(v1::Warning { text, is_detail: false });
+    passing_on(&mut notices, events, event, work).await
 }
 
 async fn fetch(
