@@ -36,7 +36,7 @@ impl Service for Control {
     ) -> Result<Response<StatusReply>, Status> {
         let others = self.0.life.calls();
         let _call = self.0.life.call();
-        Ok(Response::new(status(&self.0, others).await?))
+        Ok(Response::new(status(&self.0, others, sizes(&self.0).await?)))
     }
 
     async fn metrics(
@@ -45,7 +45,7 @@ impl Service for Control {
     ) -> Result<Response<MetricsReply>, Status> {
         let others = self.0.life.calls();
         let _call = self.0.life.call();
-        let text = metrics::text(&status(&self.0, others).await?);
+        let text = metrics::text(&status(&self.0, others, sizes(&self.0).await?));
         Ok(Response::new(MetricsReply { text }))
     }
 
@@ -62,27 +62,42 @@ impl Service for Control {
     }
 }
 
-/// The state of the daemon; `calls` are served beside this one.
+/// Bytes of the cache: in it, at most, and free beside it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    used: u64,
+    cap: u64,
+    free: u64,
+}
+
+/// Looks at every entry of the cache.
 ///
 /// # Errors
 /// FILE_FAILED.
-pub(crate) async fn status(daemon: &Daemon, calls: usize) -> Result<StatusReply, Failure> {
+pub(crate) async fn sizes(daemon: &Daemon) -> Result<Sizes, Failure> {
     let store = daemon.store.clone();
-    let sizes = move || Ok((store.usage()?.bytes(), store.cap()?, store.space()?.free));
-    let (cache_bytes, cache_cap_bytes, free_bytes) = daemon.blocking("usage", sizes).await?;
+    let look = move || {
+        let (used, cap, free) = (store.usage()?.bytes(), store.cap()?, store.space()?.free);
+        Ok(Sizes { used, cap, free })
+    };
+    daemon.blocking("usage", look).await
+}
+
+/// The state of the daemon; `calls` are served beside this one.
+pub(crate) fn status(daemon: &Daemon, calls: usize, sizes: Sizes) -> StatusReply {
     let flights = daemon.layers.list().into_iter().chain(daemon.blobs.list());
     let flights = flights.chain(daemon.web.list());
     let flights = flights.chain(daemon.verifications.list());
     let problem = daemon.refused.as_ref().map(|refused| refused.failure.to_string());
-    Ok(StatusReply {
+    StatusReply {
         version: VERSION.to_owned(),
         pid: std::process::id(),
         started: daemon.started,
         socket: shown(daemon.socket.as_deref()),
         cache: daemon.cache(),
-        cache_bytes,
-        cache_cap_bytes,
-        free_bytes,
+        cache_bytes: sizes.used,
+        cache_cap_bytes: sizes.cap,
+        free_bytes: sizes.free,
         flights: flights
             .map(|flight| Flight {
                 what: flight.what().to_owned(),
@@ -102,7 +117,7 @@ pub(crate) async fn status(daemon: &Daemon, calls: usize) -> Result<StatusReply,
         cache_problem: problem.unwrap_or_default(),
         connections: u32::try_from(daemon.life.connections()).unwrap_or(u32::MAX),
         counts: Some(daemon.counts.sent()),
-    })
+    }
 }
 
 fn shown(path: Option<&std::path::Path>) -> String {
