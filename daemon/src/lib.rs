@@ -18,6 +18,7 @@ mod inherited;
 mod lifecycle;
 mod listen;
 mod log;
+mod opened;
 mod protect;
 mod rules;
 mod scrape;

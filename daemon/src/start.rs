@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -18,29 +19,29 @@ use orlop_config::settings::Settings;
 use orlop_config::{Face, Paths};
 use orlop_image::Workers;
 use orlop_registry::{Clock, Limits, Pool};
-use orlop_store::Store;
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use crate::arguments::{self, Arguments, Asked};
-use crate::daemon::{Daemon, Refused, Shared};
-use crate::failure::Failure;
+use crate::daemon::{Daemon, Shared};
 use crate::flights::Flights;
+use crate::inherited::Handed;
 use crate::lifecycle::{self, Lifecycle, Reason};
 use crate::listen::{self, Bound, Connection, Place};
 use crate::log::Log;
+use crate::opened::Opened;
 use crate::rules::Rules;
 use crate::tasks::Tasks;
 use crate::verbs::checks::Checked;
 use crate::whereabouts::Whereabouts;
-use crate::{VERSION, clock, inherited, protect, scrape, services, systemd};
+use crate::{VERSION, clock, protect, scrape, services, systemd};
 
 /// Threads that run tasks: they wait for sockets; the converter has its own.
 const RUNTIME_THREADS: usize = 2;
 /// How often the daemon looks whether its socket's file is still there.
-const SOCKET_CHECK: std::time::Duration = std::time::Duration::from_secs(10);
+const SOCKET_CHECK: Duration = Duration::from_secs(10);
 
 /// Where requests come from.
 enum Door {
@@ -79,49 +80,72 @@ fn print(text: &str) -> ExitCode {
 
 fn serve(arguments: &Arguments) -> Result<(), String> {
     protect::protect()?;
-    let activated = systemd::listener();
-    let ready = arguments.ready_fd.map(take_fd).transpose()?;
-    let private = arguments.private_fd.map(take_fd).transpose()?;
-    let kept = [
-        activated.as_ref().map(|fd| fd.as_raw_fd()),
-        ready.as_ref().map(|fd| fd.as_raw_fd()),
-        private.as_ref().map(|fd| fd.as_raw_fd()),
-    ];
-    inherited::close_others(&kept.into_iter().flatten().collect::<Vec<_>>());
+    let Handed { activated, ready, private } = Handed::take(arguments)?;
     let environment = Environment::from_process();
-    let filter = environment.get(env::LOG).map(|filter| filter.to_string_lossy().into_owned());
     let paths = Paths::of(&environment, Face::Orlop, rustix::process::geteuid().as_raw());
-    let own_cache = paths.cache();
-    let metrics_socket = environment.get(env::METRICS_SOCKET).map(PathBuf::from);
-    let log_file = arguments.log.clone();
-    let log_file = log_file.or_else(|| paths.log(own_cache.as_ref().ok()?).ok());
-    let log =
-        Log::start(filter.as_deref().unwrap_or("info"), activated.is_some(), log_file.as_deref());
+    let own_cache = paths.cache().ok();
+    let log = start_log(arguments, &environment, &paths, own_cache.as_ref(), activated.is_some());
     protect::hide_panics();
-    let default_socket = || own_cache.as_ref().ok().and_then(|cache| socket_of(&paths, cache));
     let door = match (activated, private) {
         (Some(listener), _) => Door::Activated(listener),
         (None, Some(connection)) => Door::Private(connection.into()),
         (None, None) => {
-            match bind(arguments.socket.clone().or_else(default_socket), ready.is_some())? {
+            let own_socket = || own_cache.as_ref().and_then(|cache| socket_of(&paths, cache));
+            match bind(arguments.socket.clone().or_else(own_socket), ready.is_some())? {
                 Some((listener, place)) => Door::Socket(listener, place),
                 None => return tell_ready(ready),
             }
         }
     };
-    let own_cache = own_cache.ok().map(|cache| cache.path);
+    let own_cache = own_cache.map(|cache| cache.path);
     let cache = arguments.cache.clone().or(own_cache).filter(|_| !arguments.no_cache);
     let settings = Settings::load(&paths);
     let settings = settings.inspect_err(|error| tracing::warn!(%error, "settings are ignored"));
     let settings = settings.unwrap_or_default();
-    let Opened { store, temporary_directory, refused } =
-        open_store(cache, settings.cache_max_bytes, &paths)?;
+    let opened = Opened::new(cache, settings.cache_max_bytes, &paths)?;
+    let idle_exit = arguments.idle_exit.unwrap_or(settings.idle_exit);
+    let (shared, _until_the_end) = shared(&settings, idle_exit, log, &door, opened);
+    let metrics_socket = environment.get(env::METRICS_SOCKET).map(PathBuf::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .thread_name("orlopd")
+        .enable_all()
+        .build()
+        .map_err(|cause| format!("cannot start: {cause}"))?;
+    let outcome = runtime.block_on(run(Daemon::new(shared), door, ready, metrics_socket));
+    // Blocking work that was not waited for goes with the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Starts the log: where the arguments say, else of the cache.
+fn start_log(
+    arguments: &Arguments,
+    environment: &Environment,
+    paths: &Paths,
+    cache: Option<&CachePlace>,
+    is_activated: bool,
+) -> Log {
+    let filter = environment.get(env::LOG).map(|filter| filter.to_string_lossy().into_owned());
+    let file = arguments.log.clone().or_else(|| paths.log(cache?).ok());
+    Log::start(filter.as_deref().unwrap_or("info"), is_activated, file.as_deref())
+}
+
+/// What all requests share, and the directory of a cache that goes with the daemon.
+fn shared(
+    settings: &Settings,
+    idle_exit: Duration,
+    log: Log,
+    door: &Door,
+    opened: Opened,
+) -> (Shared, Option<TempDir>) {
+    let Opened { store, temporary_directory, refused } = opened;
     let tasks = Tasks::default();
     let shared = Shared {
-        life: Lifecycle::new(arguments.idle_exit.unwrap_or(settings.idle_exit)),
+        life: Lifecycle::new(idle_exit),
         log,
         started: clock::unix_seconds(),
-        socket: match &door {
+        socket: match door {
             Door::Socket(_, place) => Some(place.path().to_owned()),
             Door::Activated(listener) => listener
                 .local_addr()
@@ -129,7 +153,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
                 .and_then(|address| Some(address.as_pathname()?.to_owned())),
             Door::Private(_) => None,
         },
-        place: match &door {
+        place: match door {
             Door::Socket(_, place) => Some(place.clone()),
             _ => None,
         },
@@ -154,73 +178,12 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         tasks,
         activated: matches!(door, Door::Activated(_)),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(RUNTIME_THREADS)
-        .thread_name("orlopd")
-        .enable_all()
-        .build()
-        .map_err(|cause| format!("cannot start: {cause}"))?;
-    let outcome = runtime.block_on(run(Daemon::new(shared), door, ready, metrics_socket));
-    // Blocking work that was not waited for goes with the process.
-    runtime.shutdown_background();
-    outcome
-}
-
-fn take_fd(number: i32) -> Result<OwnedFd, String> {
-    inherited::take(number).map_err(|cause| format!("descriptor {number}: {cause}"))
+    (shared, temporary_directory)
 }
 
 /// The socket of the default cache, when a daemon is started by hand.
 fn socket_of(paths: &Paths, cache: &CachePlace) -> Option<PathBuf> {
     Some(paths.socket(cache).prepare(paths.uid()).ok()?.path)
-}
-
-/// A cache that was opened.
-struct Opened {
-    store: Store,
-    /// Where it is, when it goes with the daemon.
-    temporary_directory: Option<TempDir>,
-    /// The one that is left as it is.
-    refused: Option<Refused>,
-}
-
-/// Opens the cache; where that cannot be, a directory that goes with the daemon takes its place,
-/// over the cache where that can be read.
-fn open_store(
-    cache: Option<PathBuf>,
-    cap_bytes: Option<u64>,
-    paths: &Paths,
-) -> Result<Opened, String> {
-    let settings =
-        || orlop_store::Settings { cap_bytes, ..orlop_store::Settings::of_this_process() };
-    let mut refused = None;
-    let mut under = None;
-    if let Some(cache) = cache {
-        match Store::open(&cache, settings()) {
-            Ok(store) => return Ok(Opened { store, temporary_directory: None, refused }),
-            Err(error) => {
-                tracing::warn!(%error, "going on without a cache");
-                match &error {
-                    orlop_store::Error::Format { path, found, .. } => {
-                        let (path, format) = (path.clone(), found.clone());
-                        let failure = Failure::from(error).with_hint(
-                            "use the orlop that made it, or remove all of it: orlop cache clean",
-                        );
-                        refused = Some(Refused { path, format, failure });
-                    }
-                    _ => under = Some(cache),
-                }
-            }
-        }
-    }
-    let failed = |cause: &dyn std::error::Error| format!("no directory for a cache: {cause}");
-    let temporary = tempfile::Builder::new().prefix("orlop-").tempdir_in(paths.temporary());
-    let temporary = temporary.map_err(|cause| failed(&cause))?;
-    let own = temporary.path().join("cache");
-    let over = under.and_then(|under| Store::open_over(&own, &under, settings()).ok());
-    let store = over.map_or_else(|| Store::open(&own, settings()), Ok);
-    let store = store.map_err(|cause| failed(&cause))?;
-    Ok(Opened { store, temporary_directory: Some(temporary), refused })
 }
 
 fn bind(

@@ -50,21 +50,9 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
         if !is_json {
             context.output.line("User requested a dry run. Not actually deleting any data!");
         }
-    } else if !options.is_on("force") {
-        match prompt::ask(QUESTION).as_deref() {
-            Some("y" | "Y" | "yes" | "YES" | "Yes") => {}
-            Some(_) => {
-                context.output.info("Handle cleanup canceled");
-                return Ok(0);
-            }
-            None => {
-                return Err(Failure::new(
-                    Kind::SettingsInvalid,
-                    "Handle clean failed: could not prompt user: could not read user's input: EOF",
-                )
-                .hint("use --force to clean without a question"));
-            }
-        }
+    } else if !options.is_on("force") && !is_wanted()? {
+        context.output.info("Handle cleanup canceled");
+        return Ok(0);
     }
     let kinds = kinds.into_iter().map(i32::from).collect();
     let request = CleanRequest { context: Some(context.sent()), dry_run, days, kinds };
@@ -74,22 +62,38 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     })?;
     if is_json {
         json(&reply, dry_run, context);
-        return Ok(0);
+    } else {
+        tell(&reply, context);
     }
+    Ok(0)
+}
+
+/// Asks whether all is to go.
+fn is_wanted() -> Result<bool, Failure> {
+    match prompt::ask(QUESTION).as_deref() {
+        Some(answer) => Ok(matches!(answer, "y" | "Y" | "yes" | "YES" | "Yes")),
+        None => {
+            let message =
+                "Handle clean failed: could not prompt user: could not read user's input: EOF";
+            Err(Failure::new(Kind::SettingsInvalid, message)
+                .hint("use --force to clean without a question"))
+        }
+    }
+}
+
+fn tell(reply: &CleanReply, context: &mut Context) {
+    let place = context.cache().map(|path| path.display().to_string()).unwrap_or_default();
     if !reply.unknown_format.is_empty() {
-        let place = context.cache().map(|path| path.display().to_string()).unwrap_or_default();
         let format = &reply.unknown_format;
-        context
-            .output
-            .info(&format!("Removing the whole cache at {place}: its format is {format}"));
+        let text = format!("Removing the whole cache at {place}: its format is {format}");
+        context.output.info(&text);
         context.hang_up();
-        return Ok(0);
+        return;
     }
     for entry in &reply.removed {
         context.output.info(&format!("Removing {} cache entry: {}", name(entry), entry.key));
     }
     if reply.removed.is_empty() {
-        let place = context.cache().map(|path| path.display().to_string()).unwrap_or_default();
         context.output.info(&format!("No cached files to remove at {place}"));
     } else {
         let bytes = reply.removed.iter().map(|entry| entry.bytes).sum();
@@ -101,7 +105,6 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     if reply.in_use > 0 {
         context.output.info(&format!("{} entries are in use and stay", reply.in_use));
     }
-    Ok(0)
 }
 
 fn json(reply: &CleanReply, dry_run: bool, context: &mut Context) {

@@ -253,16 +253,6 @@ fn correct(shared: &Shared, request: &Incoming, asked: &Asked) -> Reply {
 /// Sends the correct reply as the script changes it.
 fn send(script: Answer, mut reply: Reply, to: &mut dyn Both, raw: &TcpStream) -> io::Result<After> {
     match script {
-        Answer::Whole => return whole(&reply, to),
-        Answer::Status(status) => return whole(&bare(&reply, status), to),
-        Answer::With(status, headers, body) => {
-            let mut other = Reply { head_only: reply.head_only, ..Reply::new(status, body) };
-            other.headers.extend(headers.into_iter().map(|(name, value)| (name.to_owned(), value)));
-            return whole(&other, to);
-        }
-        Answer::Redirect(status, location) => {
-            return whole(&bare(&reply, status).header("Location", location), to);
-        }
         Answer::CutAfter(count) => part(&reply, count, to)?,
         Answer::ResetAfter(count) => {
             part(&reply, count, to)?;
@@ -274,60 +264,6 @@ fn send(script: Answer, mut reply: Reply, to: &mut dyn Both, raw: &TcpStream) ->
             to.flush()?;
             // Nothing more is said; ends when the client or the registry hangs up.
             let _silence = to.read(&mut [0; 1]);
-        }
-        Answer::FlipBit(at) => {
-            let mut bytes = reply.body.to_vec()?;
-            if let Some(byte) = usize::try_from(at).ok().and_then(|at| bytes.get_mut(at)) {
-                *byte ^= 1;
-            }
-            reply.body = bytes.into();
-            return whole(&reply, to);
-        }
-        Answer::Shorter(count) => {
-            reply.part.1 = reply.part.1.saturating_sub(count);
-            return whole(&reply, to);
-        }
-        Answer::Longer(count) => {
-            let mut bytes = reply.body.to_vec()?;
-            bytes.resize(bytes.len() + usize::try_from(count).map_err(io::Error::other)?, b'+');
-            reply.body = bytes.into();
-            reply.part.1 += count;
-            return whole(&reply, to);
-        }
-        Answer::Body(bytes) => {
-            reply.part = (0, bytes.len() as u64);
-            reply.body = bytes.into();
-            return whole(&reply, to);
-        }
-        Answer::Edit(fields) => {
-            for (name, value) in fields {
-                reply.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
-                reply.headers.extend(value.map(|value| (name.to_owned(), value)));
-            }
-            return whole(&reply, to);
-        }
-        Answer::IgnoreRange => {
-            reply.part = (0, reply.body.len());
-            reply.status = 200;
-            reply.headers.retain(|(name, _)| name != "Content-Range");
-            return whole(&reply, to);
-        }
-        Answer::Range(range) => {
-            reply.status = 206;
-            reply.headers.retain(|(name, _)| name != "Content-Range");
-            if !range.is_empty() {
-                reply.headers.push(("Content-Range".to_owned(), range));
-            }
-            return whole(&reply, to);
-        }
-        Answer::Less(count) => {
-            let (from, length) = (reply.part.0, reply.part.1.min(count));
-            reply.part = (from, length);
-            let size = reply.body.len();
-            for (_, value) in reply.headers.iter_mut().filter(|(name, _)| name == "Content-Range") {
-                *value = format!("bytes {from}-{}/{size}", (from + length).saturating_sub(1));
-            }
-            return whole(&reply, to);
         }
         Answer::Drip(count, every) => {
             part(&reply, count, to)?;
@@ -362,8 +298,72 @@ fn send(script: Answer, mut reply: Reply, to: &mut dyn Both, raw: &TcpStream) ->
         Answer::Raw(bytes) => to.write_all(&bytes)?,
         // Frames are for connections that speak HTTP/2.
         Answer::Steps(_) | Answer::Close => {}
+        script => return whole(&changed(script, reply)?, to),
     }
     Ok(After::End)
+}
+
+/// The reply as a script changes it that lets the connection be.
+fn changed(script: Answer, mut reply: Reply) -> io::Result<Reply> {
+    match script {
+        Answer::Status(status) => return Ok(bare(&reply, status)),
+        Answer::With(status, headers, body) => {
+            let mut other = Reply { head_only: reply.head_only, ..Reply::new(status, body) };
+            other.headers.extend(headers.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            return Ok(other);
+        }
+        Answer::Redirect(status, location) => {
+            return Ok(bare(&reply, status).header("Location", location));
+        }
+        Answer::FlipBit(at) => {
+            let mut bytes = reply.body.to_vec()?;
+            if let Some(byte) = usize::try_from(at).ok().and_then(|at| bytes.get_mut(at)) {
+                *byte ^= 1;
+            }
+            reply.body = bytes.into();
+        }
+        Answer::Shorter(count) => {
+            reply.part.1 = reply.part.1.saturating_sub(count);
+        }
+        Answer::Longer(count) => {
+            let mut bytes = reply.body.to_vec()?;
+            bytes.resize(bytes.len() + usize::try_from(count).map_err(io::Error::other)?, b'+');
+            reply.body = bytes.into();
+            reply.part.1 += count;
+        }
+        Answer::Body(bytes) => {
+            reply.part = (0, bytes.len() as u64);
+            reply.body = bytes.into();
+        }
+        Answer::Edit(fields) => {
+            for (name, value) in fields {
+                reply.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+                reply.headers.extend(value.map(|value| (name.to_owned(), value)));
+            }
+        }
+        Answer::IgnoreRange => {
+            reply.part = (0, reply.body.len());
+            reply.status = 200;
+            reply.headers.retain(|(name, _)| name != "Content-Range");
+        }
+        Answer::Range(range) => {
+            reply.status = 206;
+            reply.headers.retain(|(name, _)| name != "Content-Range");
+            if !range.is_empty() {
+                reply.headers.push(("Content-Range".to_owned(), range));
+            }
+        }
+        Answer::Less(count) => {
+            let (from, length) = (reply.part.0, reply.part.1.min(count));
+            reply.part = (from, length);
+            let size = reply.body.len();
+            for (_, value) in reply.headers.iter_mut().filter(|(name, _)| name == "Content-Range") {
+                *value = format!("bytes {from}-{}/{size}", (from + length).saturating_sub(1));
+            }
+        }
+        _ => {}
+    }
+    Ok(reply)
 }
 
 fn play(piece: Piece, to: &mut dyn Both, raw: &TcpStream) -> io::Result<()> {
