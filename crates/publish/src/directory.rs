@@ -165,7 +165,8 @@ fn rename_new(
     let (name, new) = (name.as_ref(), new.as_ref());
     let flags = RenameFlags::NOREPLACE;
     match rustix::fs::renameat_with(&from, name, &to, new, flags) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        // A plain rename says so itself where it is another device indeed.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV) => {}
         other => return other,
     }
     if rustix::fs::statat(&to, new, AtFlags::SYMLINK_NOFOLLOW).is_ok() {

@@ -162,7 +162,7 @@ impl Draft {
             Ok(()) => self.settle(),
             Err(Errno::EXIST) => Err(PublishError::Exists { target: self.target.clone() }),
             // File systems without hard links: the check and the rename are two steps there.
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK | Errno::NOSYS) => {
+            Err(cause) if is_refused(cause) => {
                 if rustix::fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW)
                     .is_ok()
                 {
@@ -216,7 +216,8 @@ impl Draft {
         }
     }
 
-    /// Gives an unnamed draft a temporary name, which a rename needs.
+    /// Gives an unnamed draft a temporary name, which a rename needs. Where the file system makes
+    /// files without a name but cannot name them later, the draft is copied into one that has.
     pub(crate) fn give_name(&mut self) -> Result<(), PublishError> {
         if self.named.is_some() {
             return Ok(());
@@ -236,10 +237,31 @@ impl Draft {
                     return Ok(());
                 }
                 Err(Errno::EXIST) => {}
+                Err(cause) if is_refused(cause) => return self.copy_into_named(),
                 Err(cause) => return Err(self.disk("create", cause)),
             }
         }
         Err(self.disk("create", Errno::EXIST))
+    }
+
+    fn copy_into_named(&mut self) -> Result<(), PublishError> {
+        let failed = |doing| {
+            let target = self.target.clone();
+            move |cause| PublishError::Disk { target, doing, cause }
+        };
+        let found = rustix::fs::fstat(&self.file).map_err(|cause| self.disk("read", cause))?;
+        let bits = Bits::from_raw_mode(found.st_mode & 0o7777);
+        let (fd, named) =
+            create_named(&self.temporary, bits).map_err(|cause| self.disk("create", cause))?;
+        let mut copy = File::from(fd);
+        // From here on the copy is the draft, so that it goes with it.
+        self.named = named;
+        rustix::fs::fchmod(&copy, bits).map_err(|cause| self.disk("create", cause))?;
+        let mut whole = FromStart { file: &self.file, at: 0 };
+        io::copy(&mut whole, &mut copy).map_err(failed("write"))?;
+        copy.sync_all().map_err(failed("sync"))?;
+        self.file = copy;
+        Ok(())
     }
 
     fn disk(&self, doing: &'static str, cause: Errno) -> PublishError {
@@ -267,6 +289,35 @@ impl Drop for Draft {
             // Best effort: who sweeps the directory later knows the name's form.
             let _ = rustix::fs::unlinkat(&self.temporary, &name, AtFlags::empty());
         }
+    }
+}
+
+/// Whether a file system says that it has no such link.
+fn is_refused(cause: Errno) -> bool {
+    matches!(
+        cause,
+        Errno::PERM
+            | Errno::OPNOTSUPP
+            | Errno::MLINK
+            | Errno::NOSYS
+            | Errno::INVAL
+            | Errno::XDEV
+            | Errno::NOTTY
+    )
+}
+
+/// A file's bytes from its start, without its descriptor's own position.
+struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl io::Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        use std::os::unix::fs::FileExt as _;
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at = self.at.saturating_add(count as u64);
+        Ok(count)
     }
 }
 
