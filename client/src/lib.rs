@@ -21,6 +21,7 @@ mod invocation;
 mod metadata;
 mod options;
 mod output;
+mod panics;
 mod progress;
 mod prompt;
 mod pulling;
@@ -57,7 +58,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(invocation) => {
             let output = Output::new(invocation.level, invocation.no_colour);
             let mut context = Context::new(environment, invocation.face, output, now);
-            commands::dispatch(invocation, &mut context)
+            panics::told(|| commands::dispatch(invocation, &mut context))
         }
         Err((face, words)) => {
             let program = invocation::program(face);
