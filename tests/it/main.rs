@@ -6,6 +6,7 @@
 mod addresses;
 mod build;
 mod cache;
+mod calls;
 mod certificates;
 mod credential_disks;
 mod credential_files;
@@ -17,6 +18,7 @@ mod credential_secrets;
 mod crowds;
 mod daemon;
 mod daemon_ends;
+mod disk_calls;
 mod disks;
 mod environment;
 mod explain;

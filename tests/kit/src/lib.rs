@@ -6,6 +6,7 @@
 //! tests of the two programs (`tests/it`).
 
 pub mod digest;
+pub mod disk;
 pub mod docker;
 pub mod faults;
 pub mod image;
@@ -22,6 +23,7 @@ pub mod tools;
 mod until;
 
 pub use digest::Digest;
+pub use disk::Disk;
 pub use docker::Docker;
 pub use faults::{Faults, Positions, Rule};
 pub use image::{Artifact, Built, Compression, Entry, Image, Index, Layer, Names, Schema};

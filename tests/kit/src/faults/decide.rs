@@ -33,6 +33,13 @@ pub struct Hit {
     pub path: String,
 }
 
+/// Who makes a call.
+struct Who {
+    node: u32,
+    process: u32,
+    program: String,
+}
+
 /// What the threads of all commands share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -43,7 +50,7 @@ pub(super) struct Shared {
     pub(super) held: Vec<(Arc<OwnedFd>, u64)>,
     /// Processes in which the loader is at work.
     loading: HashSet<u32>,
-    /// Names that are not seen yet by others than this process.
+    /// Names that are not seen yet by other nodes than this one.
     late: HashMap<String, (u32, Instant)>,
 }
 
@@ -69,7 +76,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn decide(&mut self, asked: &seccomp_notif) -> Verdict {
+    pub(super) fn decide(&mut self, node: u32, asked: &seccomp_notif) -> Verdict {
         let Some(call) = Call::numbered(asked.data.nr.into()) else { return Verdict::Go };
         let Some(process) = process_of(asked.pid) else { return Verdict::Go };
         if call.number == BEGINNING && self.loading.remove(&process) {
@@ -83,7 +90,10 @@ impl Shared {
             return Verdict::Go;
         }
         let verdict = match program_of(process) {
-            Some(program) => self.decide_of(&call, process, &program, asked),
+            Some(program) => {
+                let who = Who { node, process, program };
+                self.decide_of(&call, &who, asked)
+            }
             None => Verdict::Go,
         };
         if matches!(verdict, Verdict::Go) {
@@ -100,13 +110,7 @@ impl Shared {
         }
     }
 
-    fn decide_of(
-        &mut self,
-        call: &Call,
-        process: u32,
-        program: &str,
-        asked: &seccomp_notif,
-    ) -> Verdict {
+    fn decide_of(&mut self, call: &Call, who: &Who, asked: &seccomp_notif) -> Verdict {
         let mut paths = None;
         if matches!(call.name, "write" | "read") {
             let seen = paths.get_or_insert_with(|| paths_of(call, asked));
@@ -118,17 +122,21 @@ impl Shared {
         *self.counts.entry(call.name).or_default() += 1;
         if !self.late.is_empty() && LOOKING.contains(&call.name) {
             let seen = paths.get_or_insert_with(|| paths_of(call, asked));
-            if self.is_late(seen, process) {
+            if self.is_late(seen, who.node) {
                 return Verdict::Error(Errno::NOENT);
             }
         }
         let mut act = None;
         for rule in &mut self.rules {
             let is_met = rule.names.iter().any(|name| name == call.name)
-                && rule.program.as_deref().is_none_or(|wanted| wanted == program)
+                && rule.program.as_deref().is_none_or(|wanted| wanted == who.program)
                 && rule.within.as_deref().is_none_or(|part| {
                     let seen = paths.get_or_insert_with(|| paths_of(call, asked));
                     seen.iter().any(|path| path.contains(part))
+                })
+                && rule.end.as_deref().is_none_or(|end| {
+                    let seen = paths.get_or_insert_with(|| paths_of(call, asked));
+                    seen.iter().any(|path| path.ends_with(end))
                 });
             if is_met {
                 rule.seen += 1;
@@ -140,48 +148,47 @@ impl Shared {
         }
         let Some(act) = act else { return Verdict::Go };
         let paths = paths.unwrap_or_else(|| paths_of(call, asked));
-        self.act(act, call, process, program, &paths)
+        let is_stream = |path: &String| path.starts_with("socket:") || path.starts_with("pipe:");
+        // A stream that has nothing just now will wake who waits for it; this one would not.
+        if act == Act::Error(Errno::AGAIN) && paths.iter().any(is_stream) {
+            return Verdict::Go;
+        }
+        self.act(act, call, who, &paths)
     }
 
-    fn act(
-        &mut self,
-        act: Act,
-        call: &Call,
-        process: u32,
-        program: &str,
-        paths: &[String],
-    ) -> Verdict {
+    fn act(&mut self, act: Act, call: &Call, who: &Who, paths: &[String]) -> Verdict {
         if !matches!(act, Act::Short(_)) {
-            let (program, path) = (program.to_owned(), paths.join(" <- "));
+            let (program, path) = (who.program.clone(), paths.join(" <- "));
             self.hits.push(Hit { call: call.name, program, path });
         }
         match act {
             Act::Error(with) => Verdict::Error(with),
             Act::Answer(value) => Verdict::Answer(value),
             Act::Hold => Verdict::Hold,
+            Act::Note => Verdict::Go,
             Act::Short(most) => Verdict::Short(most),
             Act::Kill => {
-                crate::site::end(process, rustix::process::Signal::KILL);
+                crate::site::end(who.process, rustix::process::Signal::KILL);
                 Verdict::Error(Errno::INTR)
             }
             Act::Late(by) => {
                 if NAMING.contains(&call.name)
                     && let Some(to) = paths.first()
                 {
-                    self.late.insert(to.clone(), (process, Instant::now() + by));
+                    self.late.insert(to.clone(), (who.node, Instant::now() + by));
                 }
                 Verdict::Go
             }
         }
     }
 
-    /// Whether a name, or what is below it, is not to be seen yet by this process.
-    fn is_late(&self, paths: &[String], process: u32) -> bool {
+    /// Whether a name, or what is below it, is not to be seen yet on this node.
+    fn is_late(&self, paths: &[String], node: u32) -> bool {
         let now = Instant::now();
         paths.iter().any(|path| {
             std::path::Path::new(path).ancestors().any(|above| {
                 let found = above.to_str().and_then(|above| self.late.get(above));
-                found.is_some_and(|(by, until)| *by != process && *until > now)
+                found.is_some_and(|(by, until)| *by != node && *until > now)
             })
         })
     }

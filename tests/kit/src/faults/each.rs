@@ -40,7 +40,7 @@ pub struct Summary {
 }
 
 impl Faults {
-    /// Runs a command once to count its calls, then once for each position. `prepare` makes the
+    /// Runs a command twice to count its calls, then once for each position. `prepare` makes the
     /// state before each run, undisturbed; `check` sees what came of it, undisturbed again.
     ///
     /// # Panics
@@ -53,13 +53,15 @@ impl Faults {
         mut run: impl FnMut() -> Outcome,
         mut check: impl FnMut(&Position, &[Hit], Outcome),
     ) -> Summary {
-        self.rest();
-        prepare();
-        self.set([]);
-        let undisturbed = run();
+        // Once to make what is made once, and once to count.
+        for _ in 0..2 {
+            self.rest();
+            prepare();
+            self.set([]);
+            run().success();
+        }
         let counts = self.counts();
         self.rest();
-        undisturbed.success();
         let mut summary = Summary { counted: counts.values().sum(), ..Summary::default() };
         for position in positions(&counts, errors, choose) {
             prepare();

@@ -24,7 +24,7 @@ const CONTROL: i32 = 700;
 
 /// Starts the thread; it ends with the last process of the command. Returns what the command's
 /// filter sends its listener over.
-pub(super) fn listen(shared: Arc<Mutex<Shared>>) -> OwnedFd {
+pub(super) fn listen(shared: Arc<Mutex<Shared>>, node: u32) -> OwnedFd {
     let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
     let (own, theirs) =
         socketpair(AddressFamily::UNIX, kind, flags, None).expect("sockets can be made");
@@ -33,7 +33,7 @@ pub(super) fn listen(shared: Arc<Mutex<Shared>>) -> OwnedFd {
     #[expect(clippy::disallowed_methods, reason = "the kit's own thread")]
     std::thread::spawn(move || {
         if let Some(listener) = receive(&own) {
-            serve(&Arc::new(listener), &shared);
+            serve(&Arc::new(listener), &shared, node);
         }
     });
     control
@@ -51,7 +51,7 @@ fn receive(control: &OwnedFd) -> Option<OwnedFd> {
     })
 }
 
-fn serve(listener: &Arc<OwnedFd>, shared: &Mutex<Shared>) {
+fn serve(listener: &Arc<OwnedFd>, shared: &Mutex<Shared>, node: u32) {
     loop {
         let mut look = [PollFd::new(&**listener, PollFlags::IN)];
         match poll(&mut look, None) {
@@ -62,7 +62,7 @@ fn serve(listener: &Arc<OwnedFd>, shared: &Mutex<Shared>) {
         let seen = look[0].revents();
         if seen.contains(PollFlags::IN) {
             if let Some(question) = question(listener) {
-                serve_one(listener, shared, &question);
+                serve_one(listener, shared, node, &question);
             }
         } else if seen.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
             return;
@@ -70,8 +70,8 @@ fn serve(listener: &Arc<OwnedFd>, shared: &Mutex<Shared>) {
     }
 }
 
-fn serve_one(listener: &Arc<OwnedFd>, shared: &Mutex<Shared>, question: &seccomp_notif) {
-    let verdict = shared.lock().unwrap_or_else(PoisonError::into_inner).decide(question);
+fn serve_one(listener: &Arc<OwnedFd>, shared: &Mutex<Shared>, node: u32, question: &seccomp_notif) {
+    let verdict = shared.lock().unwrap_or_else(PoisonError::into_inner).decide(node, question);
     match verdict {
         Verdict::Hold => {
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);

@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Debug)]
 pub struct Faults {
     calls: Vec<Call>,
+    node: u32,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -42,13 +43,20 @@ impl Faults {
     #[must_use]
     pub fn watching<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let calls = names.into_iter().map(Call::named).collect();
-        Self { calls, shared: Arc::default() }
+        Self { calls, node: 0, shared: Arc::default() }
     }
 
     /// Watches all of [`CALLS`].
     #[must_use]
     pub fn of_all_calls() -> Self {
         Self::watching(CALLS.iter().map(|call| call.name))
+    }
+
+    /// The same rules and counts for the commands of another node: late renames are those of
+    /// other nodes ([`Rule::renames_are_seen_late`]).
+    #[must_use]
+    pub fn on_node(&self, number: u32) -> Self {
+        Self { node: number, ..self.clone() }
     }
 
     /// Whether the kernel can do this here; says so where it cannot.
@@ -98,7 +106,7 @@ impl Faults {
 
     /// Starts this command under the faults.
     pub(crate) fn attach(&self, command: &mut Command) {
-        let control = listen::listen(Arc::clone(&self.shared));
+        let control = listen::listen(Arc::clone(&self.shared), self.node);
         filter::install(command, &self.calls, control);
     }
 

@@ -14,10 +14,12 @@ pub(super) enum Act {
     Kill,
     /// It waits until the test lets go, then it is done.
     Hold,
+    /// It is done, and noted.
+    Note,
     /// It moves at most so many bytes (reads and writes of regular files).
     Short(usize),
-    /// What a rename or link gives a name is not seen under it for so long by other programs than
-    /// the one that did it, and that it was not there is remembered.
+    /// What a rename or link gives a name is not seen under it for so long on other nodes than
+    /// that of who did it.
     Late(Duration),
 }
 
@@ -27,6 +29,7 @@ pub struct Rule {
     pub(super) names: Vec<String>,
     pub(super) program: Option<String>,
     pub(super) within: Option<String>,
+    pub(super) end: Option<String>,
     pub(super) first: u64,
     pub(super) times: u64,
     pub(super) act: Act,
@@ -48,6 +51,7 @@ impl Rule {
             names: names.into_iter().map(str::to_owned).collect(),
             program: None,
             within: None,
+            end: None,
             first: 1,
             times: u64::MAX,
             act: Act::Error(Errno::IO),
@@ -66,6 +70,13 @@ impl Rule {
     #[must_use]
     pub fn at(mut self, part: impl Into<String>) -> Self {
         self.within = Some(part.into());
+        self
+    }
+
+    /// Only calls on a path that ends like this. A file without a name is made at `/.`.
+    #[must_use]
+    pub fn at_end(mut self, end: impl Into<String>) -> Self {
+        self.end = Some(end.into());
         self
     }
 
@@ -111,6 +122,13 @@ impl Rule {
         self
     }
 
+    /// The call is done, and noted in [`super::Faults::hits`].
+    #[must_use]
+    pub fn is_noted(mut self) -> Self {
+        self.act = Act::Note;
+        self
+    }
+
     /// Reads and writes of regular files move at most so many bytes.
     #[must_use]
     pub fn moves_at_most(mut self, bytes: usize) -> Self {
@@ -118,9 +136,9 @@ impl Rule {
         self
     }
 
-    /// Renames and links below this directory are seen late by other processes than those that
-    /// did them, as on a network file system that remembers what was not there. The calls that
-    /// look must be watched too.
+    /// Renames and links below this directory are seen late on other nodes than that of who did
+    /// them, as on a network file system that remembers what was not there. Nodes are told apart
+    /// by [`super::Faults::on_node`]; the calls that look must be watched too.
     #[must_use]
     pub fn renames_are_seen_late(directory: impl Into<String>, by: Duration) -> Self {
         let mut rule = Self::on_any(super::calls::NAMING).at(directory);

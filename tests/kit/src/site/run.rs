@@ -15,6 +15,7 @@ pub struct Run<'a> {
     line: String,
     command: Command,
     input: Option<Vec<u8>>,
+    faults: Option<Faults>,
 }
 
 impl<'a> Run<'a> {
@@ -28,11 +29,9 @@ impl<'a> Run<'a> {
         let mut command = Command::new(program);
         command.args(arguments);
         site.dress(&mut command);
-        if let Some(faults) = &site.faults {
-            faults.attach(&mut command);
-        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { site, line, command, input: None }
+        let faults = site.faults.clone();
+        Self { site, line, command, input: None, faults }
     }
 
     /// Gives it this on standard input.
@@ -64,10 +63,10 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// Lets its system calls, and those of what it starts, be decided by these faults.
+    /// Lets its system calls, and those of what it starts, be decided by these faults instead of the site's.
     #[must_use]
     pub fn under(mut self, faults: &Faults) -> Self {
-        faults.attach(&mut self.command);
+        self.faults = Some(faults.clone());
         self
     }
 
@@ -93,6 +92,9 @@ impl<'a> Run<'a> {
     /// When it cannot be started.
     #[must_use]
     pub fn start(mut self) -> Running<'a> {
+        if let Some(faults) = &self.faults {
+            faults.attach(&mut self.command);
+        }
         let spawned = match &self.site.place {
             Some(place) => place.within(|| self.command.spawn()),
             None => self.command.spawn(),

@@ -1,0 +1,212 @@
+//! Every system call of a command refused in turn (row F29): it ends well or says what was refused
+//! where, within ten seconds, and everything is whole afterwards. By default some positions of
+//! each command, spread over all; as many as `ORLOP_KIT_ROUNDS` says in a long run.
+
+use crate::world::{SECRET, basic, bytes, site};
+use orlop_kit::faults::{Hit, Position, Positions};
+use orlop_kit::{Faults, Image, Outcome, Registry, Site, tools};
+use rustix::io::Errno;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+const ERRORS: [Errno; 9] = [
+    Errno::NOSPC,
+    Errno::IO,
+    Errno::DQUOT,
+    Errno::MFILE,
+    Errno::NFILE,
+    Errno::NOMEM,
+    Errno::INTR,
+    Errno::AGAIN,
+    Errno::ACCESS,
+];
+
+/// How many positions a command gets.
+fn some() -> Positions {
+    match tools::rounds(40) {
+        0 => Positions::All,
+        count => Positions::About(count),
+    }
+}
+
+struct World {
+    faults: Faults,
+    registry: Registry,
+    site: Site,
+    image: String,
+    golden: Vec<u8>,
+}
+
+fn world() -> Option<World> {
+    world_with(&[])
+}
+
+/// A site that knows these registries too, and has pulled an image.
+fn world_with(others: &[&Registry]) -> Option<World> {
+    if !Faults::possible() {
+        return None;
+    }
+    let registry = Registry::new().image("a:1", Image::tiny()).start();
+    let faults = Faults::of_all_calls();
+    let site = others.iter().fold(site(&registry), |site, other| site.insecure(other));
+    let site = site.under(&faults);
+    let image = registry.docker("a:1");
+    site.orlop(["pull", "golden.sif", &image]).success();
+    let golden = bytes(&site, "golden.sif");
+    Some(World { faults, registry, site, image, golden })
+}
+
+impl World {
+    /// Runs `orlop` with this on standard input, and kills it after twelve seconds.
+    fn orlop(&self, words: &[&str], input: &str) -> Outcome {
+        let orlop = self.site.programs().orlop.display().to_string();
+        let timeout = tools::find("timeout").expect("coreutils are there");
+        let words = ["-s", "KILL", "12", &orlop].into_iter().chain(words.iter().copied());
+        self.site.program(&timeout, words).input(input).outcome()
+    }
+
+    /// Runs the loop; `done` checks what a success must have left.
+    fn each_call(
+        &self,
+        what: &str,
+        choose: Positions,
+        prepare: impl Fn(),
+        run: impl Fn() -> Outcome,
+        done: impl Fn(&str),
+    ) {
+        let took = Cell::new(Duration::ZERO);
+        let summary = self.faults.each_call(
+            &ERRORS,
+            choose,
+            || {
+                prepare();
+                // The daemon is there, whatever the last fault did to it.
+                self.site.orlop(["status"]).success();
+            },
+            || {
+                let start = Instant::now();
+                let outcome = run();
+                took.set(start.elapsed());
+                outcome
+            },
+            |position, hits, outcome| {
+                let after = format!("{what}, {position:?}, {hits:?}");
+                check(&after, position, hits, &outcome);
+                assert!(took.get() < Duration::from_secs(10), "{after}: {:?}", took.get());
+                if outcome.status == 0 {
+                    done(&after);
+                }
+                self.site.invariants(&after, &self.image, &self.golden, &[SECRET]);
+            },
+        );
+        tools::note(&format!(
+            "F29 {what}: {} calls, {} positions tried, {} met",
+            summary.counted, summary.tried, summary.met
+        ));
+        assert!(summary.counted > 100 && summary.met * 2 > summary.tried, "{summary:?}");
+        assert!(
+            summary.failed.is_empty(),
+            "{} failed:\n{}",
+            summary.failed.len(),
+            summary.failed.join("\n=====\n")
+        );
+    }
+}
+
+/// Well, or 255 with the errno's text and where it was.
+fn check(after: &str, position: &Position, hits: &[Hit], outcome: &Outcome) {
+    if outcome.status == 0 {
+        return;
+    }
+    assert!(outcome.status == 255, "{after}: {}", outcome.report());
+    assert!(outcome.stderr.contains("FATAL: "), "{after}: {}", outcome.report());
+    let Some(hit) = hits.first() else {
+        panic!("{after}: nothing was refused\n{}", outcome.report());
+    };
+    let text = std::io::Error::from(position.error).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+    let said = outcome.stderr.to_lowercase();
+    let is_said = said.contains(&text) || (text == "disk quota exceeded" && said.contains("quota"));
+    // A call that is refused to the daemon as it talks to the registry is told as the network's.
+    assert!(is_said || hit.path.starts_with("socket:"), "{after}: {}", outcome.report());
+    if tools::rounds(40) != 40 {
+        tools::note(&format!("SAID {hit:?} {}", outcome.stderr));
+    }
+}
+
+#[test]
+fn f29_each_call_of_a_cached_pull() {
+    let Some(world) = world() else { return };
+    world.each_call(
+        "cached pull",
+        some(),
+        || (),
+        || world.orlop(&["pull", "--force", "a.sif", &world.image], ""),
+        |after| assert!(bytes(&world.site, "a.sif") == world.golden, "{after}"),
+    );
+}
+
+#[test]
+fn f29_each_call_of_a_pull() {
+    let Some(world) = world() else { return };
+    world.each_call(
+        "pull",
+        some(),
+        || drop(world.site.orlop(["cache", "clean", "--force"]).success()),
+        || world.orlop(&["pull", "--force", "a.sif", &world.image], ""),
+        |after| assert!(bytes(&world.site, "a.sif") == world.golden, "{after}"),
+    );
+}
+
+#[test]
+fn f29_each_call_of_a_login() {
+    let other = Registry::new().auth(basic()).start();
+    let Some(world) = world_with(&[&other]) else { return };
+    let uri = format!("docker://{}", other.host());
+    world.each_call(
+        "login",
+        some(),
+        || world.site.write_home(".docker/config.json", b"{\"auths\":{},\"x\":1}"),
+        || {
+            let words = ["registry", "login", "-u", "u", "--password-stdin", &uri];
+            world.orlop(&words, SECRET)
+        },
+        |after| {
+            let text = world.site.read_home(".docker/config.json").unwrap();
+            assert!(text.contains("dTpzM2NyZXQ=") && text.contains("\"x\""), "{after}: {text}");
+        },
+    );
+}
+
+#[test]
+fn f29_each_call_of_a_push() {
+    let Some(world) = world() else { return };
+    let number = Cell::new(0);
+    let place = || format!("oras://{}/p{}:1", world.registry.host(), number.get());
+    world.each_call(
+        "push",
+        some(),
+        || number.set(number.get() + 1),
+        || world.orlop(&["push", "golden.sif", &place()], ""),
+        |after| {
+            let back = world.site.orlop(["pull", "--force", "b.sif", &place()]);
+            assert!(back.status == 0, "{after}: {}", back.report());
+            assert!(bytes(&world.site, "b.sif") == world.golden, "{after}");
+        },
+    );
+}
+
+#[test]
+fn f29_each_call_of_an_exec() {
+    if orlop_kit::image::probe().is_empty() || !tools::user_namespaces() {
+        return tools::skip("no containers here");
+    }
+    let Some(world) = world() else { return };
+    world.each_call(
+        "exec",
+        some(),
+        || (),
+        || world.orlop(&["exec", &world.image, "/bin/probe", "args", "here"], ""),
+        |_| (),
+    );
+}

@@ -1,0 +1,129 @@
+//! A disk in memory, served by FUSE: it hangs, refuses and folds names on demand, and writes down
+//! what was done to it so that power cuts can be played ([`WriteLog`]).
+//!
+//! It has neither files without a name, nor reflinks, nor copies of its own: who uses it works by
+//! plain calls. Not here: faults of single calls ([`crate::faults`]).
+
+mod crash;
+mod files;
+mod serve;
+
+pub use crash::{Loss, WriteLog};
+
+use crate::person::Person;
+use files::{Files, Op};
+use fuser::{BackgroundSession, Config, MountOption, SessionACL};
+use rustix::io::Errno;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Longest that a disk hangs by itself.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How the disk behaves.
+#[derive(Clone, Copy, Debug, Default)]
+struct Manner {
+    hangs: bool,
+    folds: bool,
+    /// What closing a file that was written gives.
+    close: Option<Errno>,
+}
+
+#[derive(Debug)]
+struct State {
+    files: Files,
+    log: Vec<Op>,
+    manner: Manner,
+    /// Requests that wait while it hangs.
+    waiting: usize,
+}
+
+type Shared = Arc<(Mutex<State>, Condvar)>;
+
+/// A mounted disk; unmounted when dropped.
+#[derive(Debug)]
+pub struct Disk {
+    shared: Shared,
+    owner: (u32, u32),
+    session: Option<BackgroundSession>,
+}
+
+impl Disk {
+    /// Mounts an empty disk on a directory, owned by this person; `None` with a line of why where
+    /// FUSE cannot be had.
+    #[must_use]
+    pub fn mount(at: &Path, person: Person) -> Option<Self> {
+        let owner = (person.uid, person.gid);
+        let state = State {
+            files: Files::new(owner),
+            log: Vec::new(),
+            manner: Manner::default(),
+            waiting: 0,
+        };
+        let shared: Shared = Arc::new((Mutex::new(state), Condvar::new()));
+        let mut config = Config::default();
+        config.mount_options = vec![MountOption::FSName("orlop-kit".to_owned())];
+        if person != Person::own() {
+            config.acl = SessionACL::All;
+        }
+        let served = serve::Served::new(Arc::clone(&shared));
+        match fuser::spawn_mount(served, at, &config) {
+            Ok(session) => Some(Self { shared, owner, session: Some(session) }),
+            Err(cause) => {
+                crate::tools::skip(&format!("a disk cannot be mounted: {cause}"));
+                None
+            }
+        }
+    }
+
+    /// From now on nothing is answered, for two minutes or until [`Disk::goes_on`].
+    pub fn hangs(&self) {
+        self.state().manner.hangs = true;
+    }
+
+    /// Answers again.
+    pub fn goes_on(&self) {
+        self.state().manner.hangs = false;
+        self.shared.1.notify_all();
+    }
+
+    /// Waits until somebody waits for the disk.
+    pub fn is_waited_for(&self) {
+        crate::until("somebody waits for the disk", || {
+            if self.state().waiting > 0 { Ok(()) } else { Err(()) }
+        });
+    }
+
+    /// Names that differ in case alone are one.
+    pub fn folds_names(&self) {
+        self.state().manner.folds = true;
+    }
+
+    /// Closing a file that was written fails with this, or no longer.
+    pub fn fails_to_close(&self, with: Option<Errno>) {
+        self.state().manner.close = with;
+    }
+
+    /// Writes a word of the test's into the log.
+    pub fn mark(&self, word: &str) {
+        self.state().log.push(Op::Mark(word.to_owned()));
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn log(&self) -> WriteLog {
+        WriteLog { owner: self.owner, ops: self.state().log.clone() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.goes_on();
+        drop(self.session.take());
+    }
+}
