@@ -2,7 +2,9 @@
 //!
 //! `orlop-kit serve [--ca FILE] [--user U --password P] NAME:TAG=IMAGE...` prints its `host:port`
 //! and serves until its input ends; with TLS when it is told where to write its authority's
-//! certificate. Images: `tiny`, `two-layers`, `odd`, `large:MIB` (of each layer).
+//! certificate. Images: `tiny`, `two-layers`, `odd`, `large:MIB` (of each layer); made as they are
+//! sent: `noise:BYTES` in one file, `files:COUNT` of ten bytes, `names:COUNT` in one directory,
+//! `layers:COUNT` that each replace one file of 100 MiB.
 #![expect(clippy::print_stdout, reason = "it answers whoever started it")]
 
 use orlop_kit::{Auth, Identity, Image, Registry};
@@ -49,7 +51,17 @@ fn serve(words: &[&str]) -> Result<(), String> {
             Some(("large", size)) => {
                 Image::large(size.parse().map_err(|_| format!("not a size: {size}"))?)
             }
-            _ => return Err(format!("unknown image: {kind}")),
+            Some((kind, number)) => {
+                let number = number.parse().map_err(|_| format!("not a number: {number}"))?;
+                match kind {
+                    "noise" => Image::noise(number),
+                    "files" => Image::files(number),
+                    "names" => Image::names(number),
+                    "layers" => Image::layers(number, 100 << 20),
+                    _ => return Err(format!("unknown image: {kind}")),
+                }
+            }
+            None => return Err(format!("unknown image: {kind}")),
         };
         registry = registry.image(reference, image);
     }

@@ -3,8 +3,10 @@
 //! Everything is as the test says and nothing else: no parent directories are added, times are
 //! zero unless given. Not here: the tar's bytes ([`super::tar`]), images ([`super`]).
 
+use super::made::Made;
 use super::tar;
 use crate::digest::Digest;
+use crate::registry::Blob;
 use std::io::Write as _;
 
 /// One entry of a layer.
@@ -172,6 +174,7 @@ pub struct Layer {
     compression: Compression,
     raw: Option<Vec<u8>>,
     stored: Option<Vec<u8>>,
+    made: Option<(Made, Made)>,
 }
 
 impl Layer {
@@ -185,6 +188,18 @@ impl Layer {
     #[must_use]
     pub fn raw(tar: Vec<u8>) -> Self {
         Self { raw: Some(tar), ..Self::default() }
+    }
+
+    /// One whose tar is made as it is read, not compressed.
+    #[must_use]
+    pub fn made(tar: &Made) -> Self {
+        Self::made_as(tar, tar, Compression::Plain)
+    }
+
+    /// One whose tar is made as it is read, and which is stored as these bytes of this compression.
+    #[must_use]
+    pub fn made_as(tar: &Made, stored: &Made, compression: Compression) -> Self {
+        Self { made: Some((tar.clone(), stored.clone())), compression, ..Self::default() }
     }
 
     /// One file whose `size` bytes do not compress, the same for the same `seed`.
@@ -242,17 +257,26 @@ impl Layer {
     }
 
     pub(super) fn built(&self) -> BuiltLayer {
+        let compression = self.compression;
+        if let Some((tar, stored)) = &self.made {
+            let of = |made: &Made| Digest::of_reader(made.reader(0)).expect("making does not fail");
+            let diff_id = of(tar);
+            let is_plain = compression == Compression::Plain;
+            let digest = if is_plain { diff_id.clone() } else { of(stored) };
+            return BuiltLayer { diff_id, digest, blob: stored.clone().into(), compression };
+        }
         let tar = self.tar();
         let diff_id = Digest::of(&tar);
-        let bytes = self.stored.clone().unwrap_or_else(|| pack(tar, self.compression));
-        BuiltLayer { diff_id, bytes, compression: self.compression }
+        let bytes = self.stored.clone().unwrap_or_else(|| pack(tar, compression));
+        BuiltLayer { diff_id, digest: Digest::of(&bytes), blob: bytes.into(), compression }
     }
 }
 
 /// A layer as it is stored.
 pub(super) struct BuiltLayer {
     pub(super) diff_id: Digest,
-    pub(super) bytes: Vec<u8>,
+    pub(super) digest: Digest,
+    pub(super) blob: Blob,
     pub(super) compression: Compression,
 }
 
@@ -360,12 +384,13 @@ mod tests {
         ] {
             let built = layer.clone().compression(compression).built();
             assert_eq!(built.diff_id, diff_id);
+            let bytes = built.blob.to_vec().unwrap();
             let tar = match compression {
-                Compression::Plain => built.bytes,
-                Compression::Zstd => zstd::decode_all(&built.bytes[..]).unwrap(),
+                Compression::Plain => bytes,
+                Compression::Zstd => zstd::decode_all(&bytes[..]).unwrap(),
                 _ => {
                     let mut tar = Vec::new();
-                    let mut reader = flate2::read::MultiGzDecoder::new(&built.bytes[..]);
+                    let mut reader = flate2::read::MultiGzDecoder::new(&bytes[..]);
                     std::io::copy(&mut reader, &mut tar).unwrap();
                     tar
                 }

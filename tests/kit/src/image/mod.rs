@@ -8,6 +8,7 @@
 mod artifact;
 mod index;
 mod layer;
+mod made;
 pub mod raw;
 mod ready;
 pub mod saved;
@@ -16,6 +17,7 @@ mod tar;
 pub use artifact::Artifact;
 pub use index::Index;
 pub use layer::{Compression, Entry, Layer, Names, noise};
+pub use made::Made;
 pub use ready::probe;
 
 use crate::digest::Digest;
@@ -216,7 +218,7 @@ impl Image {
             "config": descriptor(self.schema.config(), &config),
             "layers": layers
                 .iter()
-                .map(|one| descriptor(self.schema.layer(one.compression), &one.bytes))
+                .map(|one| described(self.schema.layer(one.compression), &one.digest, one.blob.len()))
                 .collect::<Vec<_>>(),
         });
         if !self.annotations.is_empty() {
@@ -225,9 +227,8 @@ impl Image {
         built.configs.push(Digest::of(&config));
         built.blobs.push((Digest::of(&config), config.into()));
         for layer in layers {
-            let digest = Digest::of(&layer.bytes);
-            built.layers.push(digest.clone());
-            built.blobs.push((digest, layer.bytes.into()));
+            built.layers.push(layer.digest.clone());
+            built.blobs.push((layer.digest, layer.blob));
         }
         built.manifest = manifest.to_string().into_bytes();
         built
@@ -277,7 +278,10 @@ impl Built {
         std::fs::create_dir_all(&blobs)?;
         std::fs::write(to.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
         for (digest, blob) in &self.blobs {
-            std::fs::write(blobs.join(digest.hex()), blob.to_vec()?)?;
+            std::io::copy(
+                &mut blob.reader(0)?,
+                &mut std::fs::File::create(blobs.join(digest.hex()))?,
+            )?;
         }
         for (_, bytes) in &self.children {
             std::fs::write(blobs.join(Digest::of(bytes).hex()), bytes)?;
@@ -303,9 +307,11 @@ impl From<&Image> for Built {
 }
 
 fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
-    json!({
-        "mediaType": media_type, "digest": Digest::of(bytes).to_string(), "size": bytes.len(),
-    })
+    described(media_type, &Digest::of(bytes), bytes.len() as u64)
+}
+
+fn described(media_type: &str, digest: &Digest, size: u64) -> Value {
+    json!({"mediaType": media_type, "digest": digest.to_string(), "size": size})
 }
 
 #[cfg(test)]

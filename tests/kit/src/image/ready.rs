@@ -1,6 +1,6 @@
 //! Images that many tests use, and the program in them.
 
-use super::{Entry, Image, Layer};
+use super::{Compression, Entry, Image, Layer, Made};
 
 /// The static program that the kit's images hold (`program/probe.rs`); without bytes where the
 /// C library's static half was not there when the kit was built.
@@ -71,6 +71,51 @@ impl Image {
             layer.entry(Entry::file(format!("layer{number}/noise"), noise))
         };
         Self { layers: (0..3).map(layer).collect(), ..Self::tiny() }
+    }
+
+    /// [`Image::tiny`] under a layer that is one file of `size` bytes that do not compress,
+    /// `noise`, in gzip.
+    #[must_use]
+    pub fn noise(size: u64) -> Self {
+        let tar = Made::new().noise("noise", size, 1).end();
+        Self::tiny().layer(Layer::made_as(&tar, &tar.gzip(), Compression::Gzip))
+    }
+
+    /// [`Image::tiny`] under a layer of `count` files of ten bytes, which are their numbers, a
+    /// thousand in a directory: `files/00000/000000012`.
+    #[must_use]
+    pub fn files(count: u64) -> Self {
+        let tar = Made::new()
+            .entry(&Entry::dir("files"))
+            .entries(count.div_ceil(1000), |number| Entry::dir(format!("files/{number:05}")))
+            .entries(count, |number| {
+                let path = format!("files/{:05}/{number:09}", number / 1000);
+                Entry::file(path, format!("{number:09}\n"))
+            });
+        Self::tiny().layer(Layer::made(&tar.end()))
+    }
+
+    /// [`Image::tiny`] under a layer of one directory, `names`, of `count` empty files:
+    /// `names/000000012`.
+    #[must_use]
+    pub fn names(count: u64) -> Self {
+        let tar = Made::new()
+            .entry(&Entry::dir("names"))
+            .entries(count, |number| Entry::file(format!("names/{number:09}"), ""));
+        Self::tiny().layer(Layer::made(&tar.end()))
+    }
+
+    /// [`Image::tiny`] under `count` layers that each replace the file `same` of about `size` bytes,
+    /// which compress well, and add a small one, `own/012`.
+    #[must_use]
+    pub fn layers(count: u64, size: u64) -> Self {
+        (0..count).fold(Self::tiny(), |image, number| {
+            let text = format!("layer {number:03}\n").repeat(400);
+            let tar = Made::new()
+                .entry(&Entry::file(format!("own/{number:03}"), format!("{number:03}\n")))
+                .repeated("same", text.as_bytes(), size / text.len() as u64);
+            image.layer(Layer::made(&tar.end()))
+        })
     }
 
     /// Every kind of entry that layers can hold, in two layers.

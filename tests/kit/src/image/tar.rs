@@ -7,10 +7,13 @@
 use super::layer::{Entry, Kind, Names, Sparse};
 
 /// Bytes of a header and of the unit that contents are padded to.
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 
 /// Longest name that a ustar header holds without a prefix, in bytes.
 const SHORT: usize = 100;
+
+/// Most bytes of a file that a ustar header can tell.
+const MOST: u64 = 0o77_777_777_777;
 
 /// Writes entries and the end of the archive.
 pub(super) fn write(entries: &[Entry], names: Names) -> Vec<u8> {
@@ -19,6 +22,31 @@ pub(super) fn write(entries: &[Entry], names: Names) -> Vec<u8> {
         write_entry(&mut out, entry, names);
     }
     out.resize(out.len() + 2 * BLOCK, 0);
+    out
+}
+
+/// One entry with all that belongs to it, names in the pax form.
+pub(super) fn one(entry: &Entry) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_entry(&mut out, entry, Names::Pax);
+    out
+}
+
+/// What stands before the content of a regular file of `size` bytes, mode 0644.
+pub(super) fn head_of_file(path: &str, size: u64) -> Vec<u8> {
+    let head = Head {
+        name: path.as_bytes(),
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        size,
+        mtime: 0,
+        kind: b'0',
+        link: b"",
+        device: (0, 0),
+    };
+    let mut out = Vec::new();
+    write_head(&mut out, head, Vec::new(), Names::Pax);
     out
 }
 
@@ -121,6 +149,10 @@ fn write_head(
         if value > 0o7_777_777 {
             records.push((key.to_owned(), value.to_string().into_bytes()));
         }
+    }
+    if head.size > MOST {
+        records.push(("size".to_owned(), head.size.to_string().into_bytes()));
+        head.size = MOST;
     }
     if head.mtime < 0 {
         records.push(("mtime".to_owned(), head.mtime.to_string().into_bytes()));

@@ -5,6 +5,7 @@
 //! ([`super::wire`]).
 
 use super::http2::Step;
+use crate::image::Made;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::PathBuf;
@@ -74,13 +75,15 @@ pub enum Piece {
     Slowly(Vec<u8>, Duration),
 }
 
-/// Bytes of a blob: in memory, or in a file for large ones.
+/// Bytes of a blob: in memory, or for large ones in a file, or made as they are sent.
 #[derive(Clone, Debug)]
 pub enum Blob {
     /// In memory.
     Bytes(Arc<[u8]>),
     /// In a file of this size in bytes, read as it is sent.
     File(PathBuf, u64),
+    /// Made as they are sent.
+    Made(Made),
 }
 
 impl Blob {
@@ -90,6 +93,7 @@ impl Blob {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(_, size) => *size,
+            Self::Made(made) => made.size(),
         }
     }
 
@@ -107,6 +111,11 @@ impl Blob {
         match self {
             Self::Bytes(bytes) => Ok(bytes.to_vec()),
             Self::File(path, _) => std::fs::read(path),
+            Self::Made(made) => {
+                let mut bytes = Vec::new();
+                made.reader(0).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
         }
     }
 
@@ -122,6 +131,7 @@ impl Blob {
                 file.seek(SeekFrom::Start(from))?;
                 Ok(Box::new(file))
             }
+            Self::Made(made) => Ok(Box::new(made.reader(from))),
         }
     }
 }
@@ -131,6 +141,12 @@ impl Answer {
     #[must_use]
     pub fn with(self, name: &'static str, value: impl Into<String>) -> Self {
         Self::Also(vec![(name, value.into())], Box::new(self))
+    }
+}
+
+impl From<Made> for Blob {
+    fn from(made: Made) -> Self {
+        Self::Made(made)
     }
 }
 
