@@ -123,8 +123,8 @@ pub(crate) fn words(tree: &Tree, segments: &[Segment]) -> Words {
         let inode = tree.inode(id);
         let mode = inode.attributes.mode;
         let text = match &inode.content {
-            Content::Directory(directory) => {
-                for (name, dentry) in &directory.names {
+            Content::Directory(_) => {
+                for (name, dentry) in tree.listing(id).into_iter().map(|slot| tree.name(slot)) {
                     let name = escaped(name);
                     let below = if path.is_empty() { name } else { format!("{path}/{name}") };
                     waiting.push((below, dentry.inode));
@@ -132,7 +132,8 @@ pub(crate) fn words(tree: &Tree, segments: &[Segment]) -> Words {
                 format!("dir {mode:o}")
             }
             Content::File(file) => {
-                let bytes = content(&segments[inode.layer as usize], file);
+                let segment = &segments[inode.layer as usize];
+                let bytes = content(segment, &file.data(segment.index.block_size()));
                 format!("file {mode:o} {}", String::from_utf8_lossy(&bytes))
             }
             Content::Own(number) => format!("own {mode:o} {number}"),

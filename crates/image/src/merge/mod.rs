@@ -55,6 +55,9 @@ pub(crate) fn merge(
             layer.apply(&entry).map_err(|fault| invalid(index.layer(), &entry, fault))?;
         }
         let self_links = layer.finish();
+        if merged.tree.is_full() {
+            return Err(Error::ImageLimit { key: "image-entries", limit, seen });
+        }
         if self_links > 0 {
             let digest = index.layer();
             let text =
@@ -73,6 +76,7 @@ fn invalid(layer: &Digest, entry: &Entry<'_>, fault: String) -> Error {
 fn astray(astray: Astray) -> String {
     match astray {
         Astray::NotDirectory => "a parent of it is no directory",
+        Astray::LongName => "a directory on its way has a name of more than 255 bytes",
         Astray::Loop => "its path goes through more than 40 symbolic links",
     }
     .to_owned()
@@ -97,7 +101,7 @@ impl Layer<'_> {
             Kind::Opaque => self.opaque(entry.path),
             Kind::HardLink(target) => self.hard_link(entry.path, target),
             Kind::Directory => self.make_directory(entry.path, entry.attributes),
-            Kind::File(file) => self.node(entry, Content::File(file)),
+            Kind::File(file) => self.node(entry, file.into()),
             Kind::Symlink(target) => self.node(entry, Content::Symlink(target.into())),
             Kind::Char(major, minor) => self.node(entry, Content::Char(major, minor)),
             Kind::Block(major, minor) => self.node(entry, Content::Block(major, minor)),

@@ -71,8 +71,11 @@ pub fn build_recipe(
     let order = Order::of(&tree)?;
 
     let placed = indexes.iter().map(|index| Placed::new(index.blocks(), index.fragments()));
-    let mut places =
-        Places { layers: placed.collect(), own: Placed::new(&own.blocks, &own.fragments) };
+    let mut places = Places {
+        block_size: options.block_size,
+        layers: placed.collect(),
+        own: Placed::new(&own.blocks, &own.fragments),
+    };
     order.want(&tree, &own, &mut places);
     let base = head(inputs, &objects, 0, options)?.len() as u64;
     let mut cursor = PAGE;

@@ -17,13 +17,17 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::options::{Method, Options};
 use crate::segment::{FileData, Pairs, SegmentIndex};
-use crate::tree::{Content, Dentry, Id, Inode, OWN, ROOT, Tree};
+use crate::tree::{Content, Dentry, Id, Inode, OWN, ROOT, Slot, Tree};
 
 /// What of the tree can be reached, in the order of writing.
 #[derive(Debug)]
 pub(super) struct Order {
     /// Directories and their parents, each before all below it.
     directories: Vec<(Id, Id)>,
+    /// The names of all of them one behind the other, each directory's in ascending order.
+    names: Vec<Slot>,
+    /// By directory: where its names end in `names`.
+    ends: Vec<usize>,
     /// By inode: its number, 0 where no name is left.
     numbers: Vec<u32>,
     /// By inode: names of a file, 2 and subdirectories of a directory.
@@ -34,41 +38,61 @@ impl Order {
     pub(super) fn of(tree: &Tree) -> Result<Self, Error> {
         let mut order = Self {
             directories: vec![(ROOT, ROOT)],
+            names: Vec::new(),
+            ends: Vec::new(),
             numbers: vec![0; tree.len()],
             links: vec![0; tree.len()],
         };
         let mut next = 0;
         while let Some(&(id, _)) = order.directories.get(next) {
             next = next.saturating_add(1);
-            let below = subdirectories(tree, id).map(|child| (child, id));
-            order.directories.extend(below);
+            let mut names = tree.listing(id);
+            let below = names.iter().map(|&slot| tree.name(slot).1.inode);
+            let below = below.filter(|&inode| tree.directory(inode).is_some());
+            order.directories.extend(below.map(|child| (child, id)));
+            order.names.append(&mut names);
+            order.ends.push(order.names.len());
         }
-        let mut owners = BTreeSet::new();
-        let mut number = 0_u32;
-        for &(id, _) in order.directories.iter().rev() {
-            let files = names(tree, id).filter(|dentry| tree.directory(dentry.inode).is_none());
-            for inode in files.map(|dentry| dentry.inode).chain([id]) {
-                let at = inode as usize;
-                if let Some(links) = order.links.get_mut(at) {
-                    *links = links.saturating_add(1);
-                }
-                if let Some(of) = order.numbers.get_mut(at).filter(|of| **of == 0) {
-                    number = number.saturating_add(1);
-                    *of = number;
-                    let attributes = &tree.inode(inode).attributes;
-                    owners.extend([attributes.uid, attributes.gid]);
-                }
-            }
-            let below = subdirectories(tree, id).count();
-            if let Some(links) = order.links.get_mut(id as usize) {
-                *links = u32::try_from(below).unwrap_or(u32::MAX).saturating_add(2);
-            }
-        }
+        let owners = order.number_all(tree);
         if owners.len() > Limits::IDS {
             let (limit, seen) = (Limits::IDS as u64, owners.len() as u64);
             return Err(Error::ImageLimit { key: "ids", limit, seen });
         }
         Ok(order)
+    }
+
+    /// Gives the inodes their numbers and counts their names; also gives all owners and groups.
+    fn number_all(&mut self, tree: &Tree) -> BTreeSet<u32> {
+        let mut owners = BTreeSet::new();
+        let mut last = 0_u32;
+        for (position, &(id, _)) in self.directories.iter().enumerate().rev() {
+            let mut subdirectories = 0_u32;
+            for inode in names_of(&self.names, &self.ends, tree, position).chain([id]) {
+                if inode != id && tree.directory(inode).is_some() {
+                    subdirectories = subdirectories.saturating_add(1);
+                    continue;
+                }
+                let at = inode as usize;
+                if let Some(links) = self.links.get_mut(at) {
+                    *links = links.saturating_add(1);
+                }
+                if let Some(of) = self.numbers.get_mut(at).filter(|of| **of == 0) {
+                    last = last.saturating_add(1);
+                    *of = last;
+                    let attributes = &tree.inode(inode).attributes;
+                    owners.extend([attributes.uid, attributes.gid]);
+                }
+            }
+            if let Some(links) = self.links.get_mut(id as usize) {
+                *links = subdirectories.saturating_add(2);
+            }
+        }
+        owners
+    }
+
+    /// The names of the directory at `position` of the order.
+    fn names(&self, position: usize) -> &[Slot] {
+        listed(&self.names, &self.ends, position)
     }
 
     fn number(&self, id: Id) -> u32 {
@@ -91,18 +115,26 @@ impl Order {
     }
 }
 
-fn names(tree: &Tree, id: Id) -> impl Iterator<Item = &Dentry> {
-    tree.directory(id).into_iter().flat_map(|directory| directory.names.values())
+fn listed<'o>(names: &'o [Slot], ends: &[usize], position: usize) -> &'o [Slot] {
+    let start = position.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
+    let end = ends.get(position).copied().unwrap_or(start);
+    names.get(start..end).unwrap_or_default()
 }
 
-fn subdirectories(tree: &Tree, id: Id) -> impl Iterator<Item = Id> {
-    let inodes = names(tree, id).map(|dentry| dentry.inode);
-    inodes.filter(|&inode| tree.directory(inode).is_some())
+fn names_of<'o>(
+    names: &'o [Slot],
+    ends: &[usize],
+    tree: &'o Tree,
+    position: usize,
+) -> impl Iterator<Item = Id> {
+    listed(names, ends, position).iter().map(|&slot| tree.name(slot).1.inode)
 }
 
 /// Where the blocks of all layers and of Orlop's own files lie.
 #[derive(Debug)]
 pub(super) struct Places<'a> {
+    /// Bytes of a block.
+    pub(super) block_size: u32,
     pub(super) layers: Vec<Placed<'a>>,
     pub(super) own: Placed<'a>,
 }
@@ -114,6 +146,7 @@ fn file_of<'p, 'a>(
 ) -> Option<(FileData, &'p mut Placed<'a>)> {
     match inode.content {
         Content::File(file) => {
+            let file = file.data(places.block_size);
             places.layers.get_mut(inode.layer as usize).map(|place| (file, place))
         }
         Content::Own(number) => own.files.get(number as usize).map(|&file| (file, &mut places.own)),
@@ -156,26 +189,27 @@ pub(super) fn write(
     // Directories, and files with several names.
     let mut known: BTreeMap<Id, Node> = BTreeMap::new();
     let mut root = None;
-    for &(id, parent) in order.directories.iter().rev() {
-        let Some(directory) = tree.directory(id) else { continue };
-        let mut entries: Vec<(&[u8], Node)> = Vec::with_capacity(directory.names.len());
-        for (name, dentry) in &directory.names {
-            let node = match known.get(&dentry.inode) {
-                Some(&node) => node,
-                None => add(&mut writer, sources, places, dentry.inode)?,
+    for (position, &(id, parent)) in order.directories.iter().enumerate().rev() {
+        let names = order.names(position);
+        let mut nodes: Vec<Node> = Vec::with_capacity(names.len());
+        for (_, Dentry { inode, .. }) in names.iter().map(|&slot| tree.name(slot)) {
+            // A directory has one name, and is not asked for again.
+            let is_directory = tree.directory(inode).is_some();
+            let made = if is_directory { known.remove(&inode) } else { known.get(&inode).copied() };
+            let node = match made {
+                Some(node) => node,
+                None => add(&mut writer, sources, places, inode)?,
             };
-            if order.links(dentry.inode) > 1 && tree.directory(dentry.inode).is_none() {
-                known.insert(dentry.inode, node);
+            if !is_directory && order.links(inode) > 1 {
+                known.insert(inode, node);
             }
-            entries.push((name, node));
+            nodes.push(node);
         }
         let pairs = xattrs(sources, id)?;
         let attributes = attributes(sources, id, &pairs);
         let parent = order.number(parent);
+        let entries = names.iter().map(|&slot| tree.name(slot).0).zip(nodes);
         let node = writer.add_directory(&attributes, parent, entries).map_err(failed)?;
-        for child in subdirectories(tree, id) {
-            known.remove(&child);
-        }
         known.insert(id, node);
         root = Some(node);
     }

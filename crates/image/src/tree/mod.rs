@@ -5,10 +5,14 @@
 //! it last, because whiteouts act on names of lower layers only. Nothing here recurses, so depth
 //! costs no stack. Not here: what an entry of a layer means ([`crate::merge`]).
 
+mod dentries;
+
 use std::collections::BTreeMap;
 
 use crate::limits::Limits;
 use crate::segment::{Attributes, FileData};
+use dentries::{Chain, Dentries};
+pub(crate) use dentries::{Dentry, Slot};
 
 /// Place of an inode in [`Tree`].
 pub(crate) type Id = u32;
@@ -19,28 +23,63 @@ pub(crate) const ROOT: Id = 0;
 /// What stands for a layer where there is none: attributes, names and content of Orlop's own.
 pub(crate) const OWN: u32 = u32::MAX;
 
-/// A name in a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Dentry {
-    pub(crate) inode: Id,
-    /// The layer that set the name last.
-    pub(crate) layer: u32,
-}
-
-/// A directory's content.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A directory, whose names the tree has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Directory {
-    pub(crate) names: BTreeMap<Box<[u8]>, Dentry>,
+    names: Chain,
     parent: Id,
     /// The layer that removed all lower names in here, plus one.
     cleared: u32,
+}
+
+impl Directory {
+    /// True when it has no name.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.count == 0
+    }
+}
+
+/// A regular file's [`FileData`] in fewer bytes: how many blocks it has follows from its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FilePlace {
+    size: u64,
+    /// Number of the fragment, or position of the first block.
+    at: u32,
+    /// Offset in the fragment, or [`IN_BLOCKS`].
+    offset: u32,
+}
+
+/// The offset in no fragment: blocks are smaller.
+const IN_BLOCKS: u32 = u32::MAX;
+
+impl FilePlace {
+    fn of(file: &FileData) -> Self {
+        let (at, offset) = file.fragment.unwrap_or((file.first, IN_BLOCKS));
+        Self { size: file.size, at, offset }
+    }
+
+    /// All of it, for blocks of so many bytes.
+    pub(crate) fn data(self, block_size: u32) -> FileData {
+        let file = FileData { size: self.size, ..FileData::default() };
+        if self.offset != IN_BLOCKS {
+            return FileData { fragment: Some((self.at, self.offset)), ..file };
+        }
+        let blocks = self.size.div_ceil(u64::from(block_size.max(1)));
+        FileData { first: self.at, blocks: u32::try_from(blocks).unwrap_or(u32::MAX), ..file }
+    }
+}
+
+impl From<FileData> for Content {
+    fn from(file: FileData) -> Self {
+        Self::File(FilePlace::of(&file))
+    }
 }
 
 /// What an inode is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     Directory(Directory),
-    File(FileData),
+    File(FilePlace),
     /// One of Orlop's own files, by its number.
     Own(u32),
     Symlink(Box<[u8]>),
@@ -65,6 +104,8 @@ pub(crate) enum Astray {
     NotDirectory,
     /// More symbolic links than Linux follows.
     Loop,
+    /// A directory would have to be made whose name no file system takes.
+    LongName,
 }
 
 /// Which names count on the way.
@@ -80,6 +121,9 @@ pub(crate) enum View {
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
     inodes: Vec<Inode>,
+    dentries: Dentries,
+    /// A name found no room.
+    is_full: bool,
     /// Attributes of directories that nobody described.
     implied: Attributes,
     /// Names that the layer under way removed, by directory.
@@ -92,7 +136,8 @@ impl Tree {
         let implied = Attributes { mode: 0o755, mtime: time, ..Attributes::default() };
         let content = Content::Directory(Directory::default());
         let root = Inode { attributes: implied, layer: OWN, content };
-        Self { inodes: vec![root], implied, gone: BTreeMap::new() }
+        let (dentries, gone) = (Dentries::default(), BTreeMap::new());
+        Self { inodes: vec![root], dentries, is_full: false, implied, gone }
     }
 
     /// Number of inodes, those without a name included.
@@ -141,7 +186,29 @@ impl Tree {
     }
 
     pub(crate) fn dentry(&self, directory: Id, name: &[u8]) -> Option<Dentry> {
-        self.directory(directory)?.names.get(name).copied()
+        self.dentries.find(directory, name)
+    }
+
+    /// The names in a directory in ascending byte order.
+    pub(crate) fn listing(&self, id: Id) -> Vec<Slot> {
+        let mut slots: Vec<Slot> = self.slots(id).collect();
+        slots.sort_unstable_by(|one, other| self.name(*one).0.cmp(self.name(*other).0));
+        slots
+    }
+
+    /// A name, and what it stands for.
+    pub(crate) fn name(&self, slot: Slot) -> (&[u8], Dentry) {
+        self.dentries.get(slot)
+    }
+
+    fn slots(&self, id: Id) -> impl Iterator<Item = Slot> {
+        let chain = self.directory(id).map(|directory| directory.names).unwrap_or_default();
+        self.dentries.slots(chain)
+    }
+
+    /// True when a name found no room: there are more of them than can be counted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// Changes a directory's attributes.
@@ -162,11 +229,17 @@ impl Tree {
         if let Some(directory) = self.directory_mut(inode) {
             directory.parent = parent;
         }
-        let dentry = Dentry { inode, layer };
-        let Some(directory) = self.directory_mut(parent) else { return };
-        match directory.names.get_mut(name) {
-            Some(known) => *known = dentry,
-            None => drop(directory.names.insert(name.into(), dentry)),
+        let Some(mut chain) = self.directory(parent).map(|directory| directory.names) else {
+            return;
+        };
+        let has_room = self.dentries.put(parent, &mut chain, name, Dentry { inode, layer });
+        self.is_full |= !has_room;
+        self.set_chain(parent, chain);
+    }
+
+    fn set_chain(&mut self, directory: Id, chain: Chain) {
+        if let Some(directory) = self.directory_mut(directory) {
+            directory.names = chain;
         }
     }
 
@@ -185,8 +258,9 @@ impl Tree {
 
     /// Takes a name away; nobody finds it any more.
     pub(crate) fn remove(&mut self, parent: Id, name: &[u8]) {
-        if let Some(directory) = self.directory_mut(parent) {
-            directory.names.remove(name);
+        if let Some(mut chain) = self.directory(parent).map(|directory| directory.names) {
+            self.dentries.remove(parent, &mut chain, name);
+            self.set_chain(parent, chain);
         }
     }
 
@@ -230,6 +304,9 @@ impl Tree {
                 name => match (self.lookup(here, name, view), make) {
                     (Some(next), _) => next,
                     (None, None) => return Ok(None),
+                    (None, Some(_)) if name.len() > Limits::NAME_BYTES => {
+                        return Err(Astray::LongName);
+                    }
                     (None, Some(layer)) => self.make_directory(here, name, layer),
                 },
             };
@@ -275,7 +352,7 @@ impl Tree {
         if dentry.layer == layer {
             return;
         }
-        if self.directory(dentry.inode).is_some_and(|directory| !directory.names.is_empty()) {
+        if self.directory(dentry.inode).is_some_and(|directory| !directory.is_empty()) {
             self.adopt(parent, name, dentry.inode, layer);
             return;
         }
@@ -298,8 +375,8 @@ impl Tree {
         while let Some(&id) = order.get(next) {
             next = next.saturating_add(1);
             // What was cleared holds names of this layer only, all the way down.
-            if let Some(directory) = self.directory(id).filter(|found| found.cleared != done) {
-                let children = directory.names.values().map(|dentry| dentry.inode);
+            if self.directory(id).is_some_and(|found| found.cleared != done) {
+                let children = self.slots(id).map(|slot| self.name(slot).1.inode);
                 order.extend(children.filter(|&child| self.directory(child).is_some()));
             }
         }
@@ -309,26 +386,23 @@ impl Tree {
                 continue;
             };
             directory.cleared = done;
-            let names = std::mem::take(&mut directory.names);
-            let (mut kept, mut lost) = (BTreeMap::new(), BTreeMap::new());
-            for (name, mut dentry) in names {
-                let holds_any =
-                    self.directory(dentry.inode).is_some_and(|found| !found.names.is_empty());
-                if dentry.layer != layer && !holds_any {
-                    lost.insert(name, dentry.inode);
+            let names: Vec<Slot> = self.slots(id).collect();
+            for slot in names {
+                let (name, dentry) = self.name(slot);
+                if dentry.layer == layer {
                     continue;
                 }
-                if dentry.layer != layer {
-                    self.set_attributes(dentry.inode, self.implied, OWN);
-                    dentry.layer = layer;
+                let name: Box<[u8]> = name.into();
+                if self.directory(dentry.inode).is_some_and(|found| !found.is_empty()) {
+                    self.adopt(id, &name, dentry.inode, layer);
+                } else {
+                    self.remove(id, &name);
+                    self.gone.entry(id).or_default().insert(name, dentry.inode);
                 }
-                kept.insert(name, dentry);
             }
-            if let Some(directory) = self.directory_mut(id) {
-                directory.names = kept;
-            }
-            if !lost.is_empty() {
-                self.gone.entry(id).or_default().append(&mut lost);
+            // What went is not walked past again.
+            if let Some(directory) = self.directory_mut(id).filter(|found| found.is_empty()) {
+                directory.names = Chain::default();
             }
         }
     }
