@@ -18,6 +18,7 @@ use crate::flights::Flights;
 use crate::lifecycle::Lifecycle;
 use crate::listen::Place;
 use crate::log::Log;
+use crate::memory;
 use crate::rules::Rules;
 use crate::tasks::Tasks;
 use crate::verbs::checks::Checked;
@@ -205,6 +206,23 @@ impl Daemon {
         let store = self.store.clone();
         if let Err(error) = self.blocking("leases", move || Ok(store.end_leases()?)).await {
             tracing::debug!(%error, "leases are left");
+        }
+    }
+
+    /// Gives memory back after each burst of work, for ever.
+    pub(crate) async fn keep_small(&self) {
+        let mut calls = self.life.watch_calls();
+        loop {
+            memory::quiet(&mut calls).await;
+            let workers = self.workers.clone();
+            let give_back = move || {
+                workers.release();
+                memory::give_back();
+                Ok(())
+            };
+            if let Err(error) = self.blocking("memory", give_back).await {
+                tracing::debug!(%error, "memory is kept");
+            }
         }
     }
 

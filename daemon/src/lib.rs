@@ -18,6 +18,7 @@ mod inherited;
 mod lifecycle;
 mod listen;
 mod log;
+mod memory;
 mod opened;
 mod protect;
 mod rules;

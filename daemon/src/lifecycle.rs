@@ -96,6 +96,11 @@ impl Lifecycle {
         *self.calls.borrow()
     }
 
+    /// The number of calls being served, as it changes.
+    pub(crate) fn watch_calls(&self) -> watch::Receiver<usize> {
+        self.calls.subscribe()
+    }
+
     /// Idleness after which the daemon ends; zero for never.
     pub(crate) fn idle_exit(&self) -> Duration {
         self.idle_exit

@@ -36,7 +36,7 @@ use crate::rules::Rules;
 use crate::tasks::Tasks;
 use crate::verbs::checks::Checked;
 use crate::whereabouts::Whereabouts;
-use crate::{VERSION, clock, protect, scrape, services, systemd};
+use crate::{VERSION, clock, memory, protect, scrape, services, systemd};
 
 /// Threads that run tasks: they wait for sockets; the converter has its own.
 const RUNTIME_THREADS: usize = 2;
@@ -80,6 +80,7 @@ fn print(text: &str) -> ExitCode {
 
 fn serve(arguments: &Arguments) -> Result<(), String> {
     protect::protect()?;
+    memory::tune();
     let Handed { activated, ready, private } = Handed::take(arguments)?;
     let environment = Environment::from_process();
     let paths = Paths::of(&environment, Face::Orlop, rustix::process::geteuid().as_raw());
@@ -236,6 +237,8 @@ async fn run(
         upkeep.tasks.spawn("metrics", serve)
     });
     let upkeep_task = daemon.tasks.spawn("upkeep", async move { upkeep.keep_up().await });
+    let small = daemon.clone();
+    let memory_task = daemon.tasks.spawn("memory", async move { small.keep_small().await });
     systemd::ready();
     tracing::info!(version = VERSION, pid = std::process::id(), "serving");
     drop(tell_ready(ready));
@@ -250,7 +253,7 @@ async fn run(
             life.unused().await;
         }
         life.drain();
-        drop((upkeep_task, metrics));
+        drop((upkeep_task, memory_task, metrics));
         drop(server.await);
         daemon.end_leases().await;
         daemon.tasks.finished().await;

@@ -24,6 +24,7 @@ mod environment;
 mod explain;
 mod explain_cases;
 mod inspect;
+mod large;
 mod local_sources;
 mod login;
 mod login_proof;

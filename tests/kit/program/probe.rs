@@ -58,6 +58,13 @@ fn run(words: &[&str]) -> std::io::Result<u8> {
                 out.write_all(&std::fs::read(path)?)?;
             }
         }
+        ["at", path, offset, count] => {
+            use std::os::unix::fs::FileExt;
+            let number = |text: &str| text.parse::<u64>().unwrap_or_default();
+            let mut bytes = vec![0; number(count) as usize];
+            std::fs::File::open(path)?.read_exact_at(&mut bytes, number(offset))?;
+            out.write_all(&bytes)?;
+        }
         ["write", path, text] => std::fs::write(path, text)?,
         ["ls", path] => {
             let mut names: Vec<String> = Vec::new();

@@ -45,10 +45,25 @@ pub fn rounds(few: u64) -> u64 {
     asked.ok().and_then(|asked| asked.parse().ok()).unwrap_or(few)
 }
 
+/// `small` in a normal run, `large` where `ORLOP_KIT_LARGE` is set: sizes that take minutes and
+/// gigabytes.
+#[must_use]
+pub fn sized(small: u64, large: u64) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the runner talks to tests by variables")]
+    let is_large = std::env::var_os("ORLOP_KIT_LARGE").is_some();
+    if is_large { large } else { small }
+}
+
 /// Says that the calling test does not check anything here, and why.
 pub fn skip(why: &str) {
     let thread = std::thread::current();
     note(&format!("SKIPPED {}: {why}", thread.name().unwrap_or("test")));
+}
+
+/// Says what a test has measured.
+pub fn say(what: &str) {
+    let thread = std::thread::current();
+    note(&format!("MEASURED {}: {what}", thread.name().unwrap_or("test")));
 }
 
 /// Writes a line to standard error, past the capture of a test's own output, and to the file

@@ -26,9 +26,14 @@ pub fn until<T, S: Debug>(what: &str, mut look: impl FnMut() -> Seen<T, S>) -> T
                 assert!(began.elapsed() < PATIENCE, "not reached: {what}; last seen: {seen:?}");
             }
         }
-        #[expect(clippy::disallowed_methods, reason = "the one place where the kit polls")]
-        std::thread::sleep(PAUSE);
+        pause();
     }
+}
+
+/// Waits for the time between two looks.
+pub(crate) fn pause() {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the kit polls")]
+    std::thread::sleep(PAUSE);
 }
 
 /// [`until`] for a state that is only true or false.

@@ -87,6 +87,12 @@ impl Workers {
         Self { team: Arc::new(Team { shared, threads }) }
     }
 
+    /// Frees the buffers that are kept for later.
+    pub fn release(&self) {
+        let spare = std::mem::take(&mut self.team.shared.lock().spare);
+        drop(spare);
+    }
+
     /// A buffer for a block, empty.
     pub(crate) fn buffer(&self, capacity: usize) -> Vec<u8> {
         let mut buffer = self.team.shared.lock().spare.pop().unwrap_or_default();

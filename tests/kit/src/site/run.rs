@@ -164,6 +164,23 @@ impl Running<'_> {
         self.stdin = None;
     }
 
+    /// Waits for its end; also gives the most memory it was seen to have, in bytes.
+    ///
+    /// # Panics
+    /// When it does not end within half an hour; when reading its output fails.
+    #[must_use]
+    pub fn outcome_and_peak(mut self) -> (Outcome, u64) {
+        let mut peak = 0;
+        let mut looks = 0;
+        while !self.ended() {
+            peak = crate::memory::peak(self.pid()).unwrap_or(0).max(peak);
+            looks += 1;
+            assert!(looks < 180_000, "{}: it does not end", self.line);
+            crate::until::pause();
+        }
+        (self.outcome(), peak)
+    }
+
     /// Waits for its end.
     ///
     /// # Panics
