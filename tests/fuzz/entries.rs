@@ -1,4 +1,4 @@
-//! One function for each kind of foreign text: reads it, and checks what must hold of the outcome.
+//! One function for each kind of foreign bytes: reads it, and checks what must hold of the outcome.
 //!
 //! Shared by the fuzz targets beside this file and by the test that runs the corpus
 //! (`tests/fuzz/run.rs`). None may panic, whatever the bytes. Not here: generating bytes.
@@ -19,6 +19,11 @@ pub(crate) const ALL: &[(&str, Entry)] = &[
     ("docker_config", docker_config),
     ("link", link),
     ("content_range", content_range),
+    ("tar", tar),
+    ("pax", pax),
+    ("sparse", sparse),
+    ("recipe", recipe),
+    ("segment_index", segment_index),
 ];
 
 /// Headers, one a line.
@@ -95,4 +100,29 @@ pub(crate) fn link(data: &[u8]) {
 /// `Content-Range` and `Range` headers.
 pub(crate) fn content_range(data: &[u8]) {
     orlop_registry::fuzzing::content_range(data);
+}
+
+/// The tar of a layer.
+pub(crate) fn tar(data: &[u8]) {
+    orlop_image::fuzzing::tar(data);
+}
+
+/// The records of a pax header.
+pub(crate) fn pax(data: &[u8]) {
+    orlop_image::fuzzing::pax(data);
+}
+
+/// The map of a sparse file, in one of three formats.
+pub(crate) fn sparse(data: &[u8]) {
+    orlop_image::fuzzing::sparse(data);
+}
+
+/// How a SIF is made of segments, from the cache.
+pub(crate) fn recipe(data: &[u8]) {
+    orlop_image::fuzzing::recipe(data);
+}
+
+/// What lies where in a segment, from the cache.
+pub(crate) fn segment_index(data: &[u8]) {
+    orlop_image::fuzzing::segment_index(data);
 }

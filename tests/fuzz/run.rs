@@ -140,6 +140,11 @@ targets! {
     docker_config,
     link,
     content_range,
+    tar,
+    pax,
+    sparse,
+    recipe,
+    segment_index,
 }
 
 #[test]

@@ -53,9 +53,13 @@ pub(crate) struct Seen {
     pub(crate) theirs: Option<Result<Tree, String>>,
 }
 
+/// The two programs.
+pub(crate) fn programs() -> Programs {
+    Programs::new(env!("CARGO_BIN_EXE_orlop"), env!("CARGO_BIN_EXE_orlopd"))
+}
+
 impl Bench {
     pub(crate) fn new() -> Self {
-        let programs = Programs::new(env!("CARGO_BIN_EXE_orlop"), env!("CARGO_BIN_EXE_orlopd"));
         let is_root = Person::own().is_root();
         let find = |program: &str| {
             let found = tools::find(program).filter(|_| is_root);
@@ -65,7 +69,7 @@ impl Bench {
             found
         };
         let (unsquashfs, umoci) = (find("unsquashfs"), find("umoci"));
-        Self { site: Site::new(&programs), unsquashfs, umoci, number: 0 }
+        Self { site: Site::new(&programs()), unsquashfs, umoci, number: 0 }
     }
 
     /// Pulls an image of these layers, and lets umoci unpack it where that is wanted.
@@ -92,9 +96,12 @@ impl Bench {
             let layout = self.site.work().join(name);
             unpacked_by(umoci, &layout, &scratch.path().join("bundle"))
         });
+        // What other programs wrote may be for them alone.
+        let work = self.site.work();
+        tools::output(Command::new("chmod").args(["-R", "a+rX", name]).current_dir(&work));
         let outcome = self.site.orlop(["pull", "--force", "a.sif", &format!("oci:{name}:1")]);
         let ours = (outcome.status == 0).then(|| {
-            let sif = self.site.work().join("a.sif");
+            let sif = work.join("a.sif");
             let found = of_sif(&sif);
             if let Some(unsquashfs) = &self.unsquashfs {
                 let to = scratch.path().join("root");

@@ -5,10 +5,14 @@ use std::path::Path;
 use std::process::Command;
 
 /// A program, the package that has it, and what is not tested without it.
-const WANTED: [(&str, &str, &str); 11] = [
+const WANTED: [(&str, &str, &str); 15] = [
     ("unsquashfs", "squashfs-tools", "squashfs images in the eyes of squashfs-tools"),
     ("skopeo", "skopeo", "what others read of our pushes"),
     ("umoci", "umoci", "the file tree of a pull beside umoci's"),
+    ("bsdtar", "libarchive-tools", "layers of bsdtar"),
+    ("pigz", "pigz", "layers of pigz"),
+    ("zopfli", "zopfli", "layers of zopfli"),
+    ("zstd", "zstd", "layers of zstd"),
     ("docker-registry", "docker-registry", "a real registry"),
     ("htpasswd", "apache2-utils", "a real registry with passwords"),
     ("podman", "podman", "podman with Orlop as its credential helper"),

@@ -17,6 +17,8 @@ mod blocks;
 mod decode;
 mod decompressed;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod key;
 mod limits;
 mod merge;

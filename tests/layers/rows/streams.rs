@@ -1,7 +1,9 @@
-//! Streams and their ends: rows L71 to L76. L77 to L79 are about amounts: `crates/image` and `tests/it`.
+//! Streams and their ends: rows L71 to L76. L79 too; L77 and L78 are about amounts: `tests/it`, `crates/image`.
 
 use super::{Row, hold};
+use crate::beside::Bench;
 use orlop_kit::image::raw::Tar;
+use orlop_kit::{Digest, Layer};
 
 #[test]
 fn l71_to_l76_ends_of_streams_give_the_tree_that_umoci_unpacks() {
@@ -31,4 +33,15 @@ fn l71_to_l76_ends_of_streams_give_the_tree_that_umoci_unpacks() {
         Row::stream("L76", archive(b"\x7fELF\x02\x01\x01")).refused("not a tar"),
         Row::stream("L76", archive(b"PK\x03\x04")).refused("not a tar"),
     ]);
+}
+
+#[test]
+fn l79_of_127_layers_that_replace_one_file_the_sif_holds_one() {
+    const BYTES: usize = 256 << 10;
+    let mut bench = Bench::new();
+    let seen = bench.see((1..=127).map(|seed| Layer::noise("file", BYTES, seed)), false);
+    let wanted = format!("file 644 {}", Digest::of(&orlop_kit::image::noise(BYTES, 127)));
+    assert_eq!(seen.tree()[&b"file"[..]].words, wanted);
+    let sif = bench.site.work().join("a.sif").metadata().unwrap().len();
+    assert!(sif < 2 * BYTES as u64, "{sif} bytes");
 }

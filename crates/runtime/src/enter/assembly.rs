@@ -110,10 +110,7 @@ impl<'a> Assembly<'a> {
             Step::Devices { console, pts, message_queues } => {
                 self.devices(console.as_deref(), *pts, *message_queues, report)
             }
-            Step::Accounts => {
-                self.accounts(report);
-                Ok(())
-            }
+            Step::Accounts => self.accounts(report),
             Step::File { at, text } => self.file(at, text.as_bytes()).map_err(|cause| {
                 Error::Mount { source_path: "text".into(), at: at.display().to_string(), cause }
             }),
@@ -265,7 +262,13 @@ impl<'a> Assembly<'a> {
         mounts::attach(mount.as_fd(), place.as_fd())
     }
 
-    fn accounts(&mut self, report: &mut dyn FnMut(Notice)) {
+    fn accounts(&mut self, report: &mut dyn FnMut(Notice)) -> Result<(), Error> {
+        // Nothing of what belongs there can be put there, and nothing inside would find it.
+        if let Err(cause) = self.tree.find(Path::new("/etc"))
+            && cause.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+        {
+            return Err(Error::Setup { what: "opening /etc of the image".into(), cause });
+        }
         let (caller, home) = (&self.wanted.caller, &self.wanted.home.at);
         for name in ["passwd", "group"] {
             let at = Path::new("/etc").join(name);
@@ -289,6 +292,7 @@ impl<'a> Assembly<'a> {
                 ))),
             }
         }
+        Ok(())
     }
 
     /// Binds the caller's directory unless it is seen already. Never through a link of the image.

@@ -6,9 +6,11 @@
 //! ([`crate::registry`]).
 
 mod artifact;
+pub mod chances;
 mod index;
 mod layer;
 mod made;
+pub mod model;
 pub mod raw;
 mod ready;
 pub mod saved;
