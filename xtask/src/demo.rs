@@ -150,7 +150,7 @@ impl World {
     /// Stops the daemon, waits for its end and removes everything.
     fn end(&self) {
         let mut stop = self.command();
-        stop.args(["daemon", "stop", "--now"]).stdin(Stdio::null());
+        stop.args(["daemon", "stop"]).stdin(Stdio::null());
         // "Daemon 123 stops": it answers before it ends, and writes to the cache until then.
         let pid = stop.output().ok().filter(|done| done.status.success()).and_then(|done| {
             let said = String::from_utf8_lossy(&done.stderr).into_owned();
