@@ -1,7 +1,7 @@
 //! `orlop daemon stop`: ends the daemon.
 
-use orlop_proto::v1::ShutdownRequest;
 use orlop_proto::v1::daemon_client::DaemonClient;
+use orlop_proto::v1::{ShutdownReply, ShutdownRequest};
 
 use crate::commands::Command;
 use crate::connection::Connection;
@@ -33,9 +33,15 @@ fn stop(options: &Options, context: &mut Context) -> Result<u8, Failure> {
         return Ok(0);
     };
     let request = ShutdownRequest { context: Some(context.sent()), now: options.is_on("now") };
-    let reply = daemon.call(async |channel| {
-        Ok(DaemonClient::new(channel).shutdown(request).await?.into_inner())
-    })?;
+    let asked = daemon
+        .call(async |channel| Ok(DaemonClient::new(channel).shutdown(request).await?.into_inner()));
+    let reply = match asked {
+        // It may have ended before its answer was on its way.
+        Err(failure) if options.is_on("now") && failure.is_lost_daemon() => {
+            ShutdownReply::default()
+        }
+        asked => asked?,
+    };
     let pid = daemon.hello().pid;
     context.output.info(&match reply.unfinished {
         0 => format!("Daemon {pid} stops"),
