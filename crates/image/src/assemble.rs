@@ -3,7 +3,8 @@
 //! Every block is read and its checksum compared before its bytes are written, so nothing
 //! unchecked gets into a file. Threads read, compare and write side by side, each its own part of
 //! the file. Where the file system can share pages between files, whole pages are shared instead
-//! of written (`copy_file_range` does that there). Gaps stay holes.
+//! of written (`copy_file_range` does that there). Gaps stay holes. What is written is on its way to
+//! the disk meanwhile.
 //! Not here: temporary name, fsync, rename (`orlop-publish`).
 
 use std::fs::File;
@@ -15,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::error::Error;
 use crate::recipe::{Bytes, Recipe, Stored};
 use crate::virtual_sif::{check_files, verify};
-use crate::workers::side_by_side;
+use crate::workers::{Syncing, Written, side_by_side};
 
 /// Bytes that are read, compared and written at a time: what a core's own cache holds.
 const PORTION: u64 = 512 << 10;
@@ -56,40 +57,59 @@ pub fn assemble(
     let writing = |cause| Error::Disk { what: "writing the SIF", cause };
     out.set_len(recipe.sif_size()).map_err(writing)?;
     let (portions, shared) = plan(recipe, segments, out)?;
-    let work = Work {
-        portions: &portions,
-        next: AtomicUsize::new(0),
-        done: AtomicU64::new(0),
-        is_over: AtomicBool::new(false),
-        failure: Mutex::new(None),
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-    let helpers = threads.min(portions.len()).saturating_sub(1);
-    let mut was_stopped = stop();
-    if was_stopped {
+    if stop() {
         return Err(Error::Stopped);
     }
-    side_by_side(helpers, &|| work.run(out, &mut || true), &mut || {
-        work.run(out, &mut || {
-            progress(work.done.load(Ordering::Relaxed));
-            was_stopped |= stop();
-            !was_stopped
-        });
-    });
-    if let Some(error) = work.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(error);
-    }
+    // Pages that are shared are nothing to write.
+    let size = if shared.is_empty() { recipe.sif_size() } else { 0 };
+    write(&portions, out, size, progress, stop)?;
     for (to, segment, from, length) in shared {
-        if was_stopped || stop() {
+        if stop() {
             return Err(Error::Stopped);
         }
         share(out, to, segment, from, length).map_err(writing)?;
     }
-    if was_stopped {
-        return Err(Error::Stopped);
-    }
     progress(recipe.sif_size());
     Ok(())
+}
+
+/// Does the portions side by side, while the disk takes what is written; `size`: bytes to write.
+fn write(
+    portions: &[Portion<'_>],
+    out: &File,
+    size: u64,
+    progress: &mut dyn FnMut(u64),
+    stop: &dyn Fn() -> bool,
+) -> Result<(), Error> {
+    let mut was_stopped = false;
+    std::thread::scope(|scope| {
+        let (written, syncing) = Syncing::start(scope, out, size);
+        let work = Work {
+            portions,
+            next: AtomicUsize::new(0),
+            written,
+            done: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        let helpers = threads.min(portions.len()).saturating_sub(1);
+        side_by_side(helpers, &|| work.run(out, &mut || true), &mut || {
+            work.run(out, &mut || {
+                progress(work.done.load(Ordering::Relaxed));
+                was_stopped |= stop();
+                !was_stopped
+            });
+        });
+        let failure = work.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        drop(work.written);
+        let synced = syncing.finish();
+        match failure {
+            Some(error) => Err(error),
+            None => synced.map_err(|cause| Error::Disk { what: "writing the SIF", cause }),
+        }
+    })?;
+    if was_stopped { Err(Error::Stopped) } else { Ok(()) }
 }
 
 /// Cuts the work into portions.
@@ -137,6 +157,7 @@ fn plan<'r>(
 struct Work<'r> {
     portions: &'r [Portion<'r>],
     next: AtomicUsize,
+    written: Written,
     /// Bytes done.
     done: AtomicU64,
     is_over: AtomicBool,
@@ -152,7 +173,10 @@ impl Work<'_> {
                 return;
             };
             match portion.process(out, &mut buffer) {
-                Ok(bytes) => drop(self.done.fetch_add(bytes, Ordering::Relaxed)),
+                Ok(bytes) => {
+                    self.done.fetch_add(bytes, Ordering::Relaxed);
+                    self.written.add(bytes);
+                }
                 Err(error) => {
                     self.is_over.store(true, Ordering::Relaxed);
                     let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);

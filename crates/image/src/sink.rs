@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::options::Method;
 use crate::segment::Block;
-use crate::workers::BlockKind;
+use crate::workers::{BlockKind, Written};
 
 /// A block as it came from a worker, or holes.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(crate) struct Sink {
     file: File,
     method: Method,
     block_size: usize,
+    written: Written,
     state: Mutex<State>,
     progressed: Condvar,
 }
@@ -46,8 +47,9 @@ struct State {
 }
 
 impl Sink {
-    pub(crate) fn new(file: File, method: Method, block_size: usize) -> Self {
-        Self { file, method, block_size, state: Mutex::default(), progressed: Condvar::new() }
+    pub(crate) fn new(file: File, method: Method, block_size: usize, written: Written) -> Self {
+        let (state, progressed) = (Mutex::default(), Condvar::new());
+        Self { file, method, block_size, written, state, progressed }
     }
 
     pub(crate) fn method(&self) -> Method {
@@ -98,6 +100,7 @@ impl Sink {
                     } else {
                         self.file.write_all_at(&bytes, offset)
                     };
+                    self.written.add(block.stored().into());
                     written(bytes);
                     let mut state = self.lock();
                     if let Err(cause) = outcome {

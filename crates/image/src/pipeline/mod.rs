@@ -28,7 +28,7 @@ use crate::segment::{Builder, SegmentIndex};
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::tar::{Fault, Reader};
-use crate::workers::{Hashing, Workers};
+use crate::workers::{Hashing, Syncing, Workers};
 use entries::{Entries, Notes};
 
 /// What is known of a layer before its bytes come.
@@ -57,7 +57,8 @@ pub struct Conversion {
 /// Converts one layer: reads its blob from `blob`, writes the segment's data to `data` (an empty
 /// file, written from offset 0, not synced).
 ///
-/// Blocks until done; starts one helper thread beside the shared `workers`. `stop` is looked at
+/// Blocks until done; starts one helper thread beside the shared `workers`, and for a large layer
+/// another one, which has the disk take bytes while more come. `stop` is looked at
 /// between pieces of the blob. Blob digest, size and `diff_id` have been checked when it returns.
 ///
 /// # Errors
@@ -76,13 +77,14 @@ pub fn convert(
     let file =
         data.try_clone().map_err(|cause| Error::Disk { what: "writing segment data", cause })?;
     let block_size = usize::try_from(options.block_size).unwrap_or(usize::MAX);
-    let sink = Arc::new(Sink::new(file, options.compression, block_size));
     let diff_id = layer.diff_id.as_ref();
     let tar_algorithm = diff_id.map_or(Algorithm::Sha256, |diff_id| diff_id.0.algorithm());
     std::thread::scope(|scope| {
         let hashing = Hashing::start(scope, layer.digest.algorithm(), tar_algorithm)
             .map_err(|cause| Error::Disk { what: "starting a thread", cause })?;
         let source = Source::new(layer, blob, options.limits, hashing, stop);
+        let (written, syncing) = Syncing::start(scope, &file, layer.size);
+        let sink = Arc::new(Sink::new(file, options.compression, block_size, written));
         let mut blocks = Blocks::new(workers, sink);
         let mut entries = Entries::new(options.limits);
         let mut reader = Reader::new(source, options.limits);
@@ -101,6 +103,8 @@ pub fn convert(
         let found = source.compression();
         // Whatever was found: all blocks are written before the caller may touch the file again.
         let written = blocks.finish();
+        let synced = syncing.finish();
+        let written = written.and_then(|lists| synced.map(|()| lists));
         if let Err(Fault::Other(error)) = walked {
             let failed = written.err();
             let disk = |cause| Error::Disk { what: "writing segment data", cause };

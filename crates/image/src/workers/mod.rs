@@ -2,14 +2,15 @@
 //!
 //! What is in flight is bounded, for all conversions together: a block counts from when it is
 //! handed in until it is written, so memory does not depend on the size of a layer, and a fast
-//! source waits for a slow disk. Blocks are written in the order they were handed in
-//! ([`crate::sink`]), so the bytes do not depend on the number of threads.
+//! source waits for a slow disk. Conversions have their turns (`turns`). Blocks are written in the
+//! order they were handed in ([`crate::sink`]), so the bytes do not depend on the number of threads.
 //! Not here: what a block holds ([`crate::blocks`]).
 
 mod encode;
 mod hashing;
+mod syncing;
+mod turns;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -18,6 +19,8 @@ use crate::sink::{Made, Sink};
 use encode::Encoded;
 pub(crate) use encode::{BlockKind, Encoder};
 pub(crate) use hashing::{Hashing, Of};
+pub(crate) use syncing::{Syncing, Written};
+use turns::Turns;
 
 /// Bytes of blocks in flight at most, before compression, all conversions together.
 const IN_FLIGHT_BYTES: usize = 32 << 20;
@@ -52,9 +55,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Job>,
-    /// Blocks handed in and not yet written.
-    in_flight: usize,
+    jobs: Turns<Job>,
     /// Buffers to use again.
     spare: Vec<Vec<u8>>,
     ended: bool,
@@ -65,6 +66,13 @@ struct Job {
     kind: BlockKind,
     number: u64,
     sink: Arc<Sink>,
+}
+
+impl Job {
+    /// Whose block it is.
+    fn of(&self) -> turns::Of {
+        Arc::as_ptr(&self.sink).addr()
+    }
 }
 
 impl Workers {
@@ -106,7 +114,6 @@ impl Workers {
         let shared = &self.team.shared;
         let job = Job { input, kind, number, sink: Arc::clone(sink) };
         if self.team.threads.is_empty() {
-            shared.lock().in_flight = 1;
             shared.process(job, &mut Encoder::default());
             return;
         }
@@ -114,11 +121,10 @@ impl Workers {
         let by_threads = shared.threads.saturating_mul(BLOCKS_PER_THREAD);
         let most = by_bytes.min(by_threads.max(8)).max(shared.threads.min(by_bytes)).max(2);
         let mut queue = shared.lock();
-        while queue.in_flight >= most {
+        while !queue.jobs.has_room(job.of(), most) {
             queue = shared.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        queue.in_flight = queue.in_flight.saturating_add(1);
-        queue.jobs.push_back(job);
+        queue.jobs.push(job.of(), job);
         drop(queue);
         shared.work.notify_one();
     }
@@ -135,7 +141,7 @@ impl Shared {
         loop {
             let mut queue = self.lock();
             let job = loop {
-                if let Some(job) = queue.jobs.pop_front() {
+                if let Some(job) = queue.jobs.pop() {
                     break job;
                 }
                 if queue.ended {
@@ -149,6 +155,7 @@ impl Shared {
     }
 
     fn process(&self, job: Job, encoder: &mut Encoder) {
+        let of = job.of();
         let Job { input, kind, number, sink } = job;
         let mut output = self.lock().spare.pop().unwrap_or_default();
         let (made, spare) = match encoder.encode(&input, kind, sink.method(), &mut output) {
@@ -159,13 +166,13 @@ impl Shared {
             Err(cause) => (Made::Failed(cause), input),
         };
         self.recycle(spare);
-        sink.put(number, made, &mut |buffer| self.written(buffer));
+        sink.put(number, made, &mut |buffer| self.written(of, buffer));
     }
 
     /// A block was written: its buffer is free, and there is room for another.
-    fn written(&self, buffer: Vec<u8>) {
+    fn written(&self, of: turns::Of, buffer: Vec<u8>) {
         let mut queue = self.lock();
-        queue.in_flight = queue.in_flight.saturating_sub(1);
+        queue.jobs.written(of);
         keep(&mut queue.spare, buffer, self.threads);
         drop(queue);
         self.room.notify_all();
