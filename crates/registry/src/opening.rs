@@ -41,7 +41,7 @@ pub(crate) struct Open {
 }
 
 /// Of the pull, and of the host.
-pub(crate) type Places = [Option<OwnedSemaphorePermit>; 2];
+pub(crate) type Places = [Option<OwnedSemaphorePermit>; 3];
 
 impl BlobStream {
     /// Asks for the bytes from where the stream is.
@@ -108,10 +108,11 @@ impl BlobStream {
 
     async fn places(&mut self, repository: &Repository) -> Result<Places, Error> {
         let contact = repository.contact().await?;
-        let of_pull = self.sources.place().await;
-        let of_host =
-            repository.session().shared().place(&contact.endpoint, repository.limits()).await;
-        Ok([of_pull, of_host])
+        let (of_pull, is_first) = self.sources.place().await;
+        let shared = repository.session().shared();
+        let [further, of_host] =
+            shared.place(&contact.endpoint, repository.limits(), is_first).await;
+        Ok([of_pull, further, of_host])
     }
 
     /// Decides whether an answer is what was asked for.
@@ -158,6 +159,6 @@ impl BlobStream {
         tracing::debug!(%endpoint, digest = %self.descriptor.digest, have = offset, of = size,
             "fetching blob");
         let body = Body::new(answer.response);
-        Ok(Open { body, endpoint, from: offset, skip, left, _places: [None, None] })
+        Ok(Open { body, endpoint, from: offset, skip, left, _places: [None, None, None] })
     }
 }

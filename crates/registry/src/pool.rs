@@ -43,7 +43,7 @@ pub(crate) struct Shared {
     /// With the roots that each was made with.
     clients: Mutex<HashMap<ClientKey, (Client, Arc<Trusted>)>>,
     roots: Mutex<HashMap<Roots, Known>>,
-    places: Mutex<HashMap<(Endpoint, usize), Arc<Semaphore>>>,
+    places: Mutex<HashMap<(Endpoint, usize), HostPlaces>>,
     aside: Mutex<HashMap<String, Instant>>,
     /// In KiB: what may wait in memory of blobs that come in parts.
     room: Arc<Semaphore>,
@@ -74,6 +74,21 @@ impl Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+/// Places that a host has for blobs.
+#[derive(Clone)]
+struct HostPlaces {
+    all: Arc<Semaphore>,
+    /// Those that a pull may have beside its first one.
+    further: Arc<Semaphore>,
+}
+
+impl HostPlaces {
+    fn new(most: usize) -> Self {
+        let further = most.saturating_sub(most / 4);
+        Self { all: Arc::new(Semaphore::new(most)), further: Arc::new(Semaphore::new(further)) }
     }
 }
 
@@ -139,19 +154,22 @@ impl Shared {
     }
 
     /// Waits for one of the places that an endpoint has for blobs; dropping it gives it back.
-    /// Callers with another number of places have a queue of their own.
+    /// Some are kept for pulls that have none yet (`is_first`), so that large ones, whose blobs
+    /// have their places for long, leave a way to the others. Callers with another number of
+    /// places have a queue of their own.
     pub(crate) async fn place(
         &self,
         endpoint: &Endpoint,
         limits: &Limits,
-    ) -> Option<OwnedSemaphorePermit> {
+        is_first: bool,
+    ) -> [Option<OwnedSemaphorePermit>; 2] {
         let most = limits.blobs_per_host;
-        let places = Arc::clone(
-            locked(&self.places)
-                .entry((endpoint.clone(), most))
-                .or_insert_with(|| Arc::new(Semaphore::new(most))),
-        );
-        places.acquire_owned().await.ok()
+        let places = locked(&self.places)
+            .entry((endpoint.clone(), most))
+            .or_insert_with(|| HostPlaces::new(most))
+            .clone();
+        let further = if is_first { None } else { places.further.acquire_owned().await.ok() };
+        [further, places.all.acquire_owned().await.ok()]
     }
 
     /// Takes room for a part of a blob that waits for its turn; `None` when there is none now.
@@ -249,9 +267,26 @@ impl<K: Eq + Hash, V: Clone> Keyed<K, V> {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use futures::FutureExt as _;
     use orlop_kit::Identity;
 
     use super::*;
+    use crate::endpoint::Scheme;
+
+    #[tokio::test]
+    async fn blobs_of_large_pulls_leave_places_to_pulls_that_have_none() {
+        let pool = Pool::new(Clock::new(|| SystemTime::UNIX_EPOCH, || 0.5), Limits::default());
+        let limits = Limits { blobs_per_host: 8, ..Limits::default() };
+        let host = Endpoint::of_host(Scheme::Https, &"a.example".parse().unwrap()).unwrap();
+        let place = |is_first| pool.shared().place(&host, &limits, is_first).now_or_never();
+        let further: Vec<_> = std::iter::from_fn(|| place(false)).collect();
+        assert_eq!(further.len(), 6);
+        let (first, second) = (place(true), place(true));
+        assert!(first.is_some() && second.is_some());
+        assert!(place(true).is_none(), "no more than there are");
+        drop(further);
+        assert!(place(false).is_some());
+    }
 
     #[test]
     fn renewed_roots_are_read_again_and_the_same_ones_are_kept() {

@@ -263,9 +263,13 @@ impl Sources {
         self.0.session.limits()
     }
 
-    /// Waits for one of the places for blobs; dropping it gives it back.
-    pub(crate) async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0.places).acquire_owned().await.ok()
+    /// Waits for one of the places for blobs; dropping it gives it back. Also says whether the
+    /// others are free.
+    pub(crate) async fn place(&self) -> (Option<OwnedSemaphorePermit>, bool) {
+        let places = &self.0.places;
+        let place = Arc::clone(places).acquire_owned().await.ok();
+        let all = self.limits().blobs_per_pull;
+        (place, places.available_permits().saturating_add(1) >= all)
     }
 
     pub(crate) fn session(&self) -> &Session {
