@@ -23,6 +23,7 @@ use crate::rules::Rules;
 use crate::tasks::Tasks;
 use crate::verbs::checks::Checked;
 use crate::verbs::convert::Converted;
+use crate::verbs::known::Known;
 use crate::verbs::lookup::Answer;
 use crate::whereabouts::Whereabouts;
 
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) refused: Option<Refused>,
     /// What was read since the start and found good.
     pub(crate) checked: Checked,
+    /// Recipes that were read.
+    pub(crate) known: Known,
     /// What happened since the start.
     pub(crate) counts: Arc<Counts>,
     /// Connections, tokens and what is known of registries.

@@ -35,6 +35,7 @@ use crate::opened::Opened;
 use crate::rules::Rules;
 use crate::tasks::Tasks;
 use crate::verbs::checks::Checked;
+use crate::verbs::known::Known;
 use crate::whereabouts::Whereabouts;
 use crate::{VERSION, clock, memory, protect, scrape, services, systemd};
 
@@ -161,6 +162,7 @@ fn shared(
         cache_is_private: temporary_directory.is_some(),
         refused,
         checked: Checked::default(),
+        known: Known::default(),
         counts: Arc::default(),
         store,
         pool: Pool::new(Clock::new(clock::now, clock::chance), Limits::from(&settings.limits)),

@@ -15,7 +15,9 @@ use crate::store::Store;
 /// Reads an open file from its start; `None` when it has more than `limit` bytes. By offset: many
 /// may read through one descriptor at once.
 pub(crate) fn read_all(file: &File, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
+    // One byte more than there is, so that its end is seen without another piece.
+    let size = file.metadata()?.len().min(limit).saturating_add(1);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     let whole = FromStart { file, at: 0 };
     whole.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= limit).then_some(bytes))

@@ -145,7 +145,7 @@ async fn try_segment(
     match &outcome {
         Err(Ended::Failed(failure)) if is_worth_keeping(failure) => keep(daemon, partial).await,
         // It is not needed any more, or what is kept may be what is wrong.
-        _ => discard(&partial),
+        _ => discard(daemon, &partial),
     }
     outcome
 }
@@ -252,9 +252,11 @@ async fn open_partial(daemon: &Daemon, descriptor: &Descriptor) -> Result<Shared
     Ok(Arc::new(Mutex::new(daemon.blocking("partial", open).await?)))
 }
 
-fn discard(partial: &Shared) {
+/// Removes a download. Nobody waits until its bytes are given back.
+fn discard(daemon: &Daemon, partial: &Shared) {
     if let Some(partial) = partial.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        partial.discard();
+        let nameless = partial.discard();
+        daemon.tasks.detached("discard", move || drop(nameless));
     }
 }
 
@@ -324,7 +326,7 @@ async fn try_blob(
                     keep(daemon, partial).await;
                     return Err(Ended::Failed(failure));
                 }
-                discard(&partial);
+                discard(daemon, &partial);
                 return Err(Ended::Lied(failure));
             }
         };

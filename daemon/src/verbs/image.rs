@@ -18,6 +18,7 @@ use super::checks;
 use super::claims;
 use super::convert::{self, Converted, Layer};
 use super::documents::{self, Chosen};
+use super::known::Made;
 use super::landing::land;
 use super::local;
 use super::pull::{Events, Pulled, absent, make_room, resolved, tell, warn};
@@ -200,7 +201,7 @@ async fn try_pull_image(
     image: &Image,
     events: &Events,
 ) -> Result<Pulled, Failure> {
-    if let Some((recipe, leases)) = cached(daemon, image).await? {
+    if let Some((made, leases)) = cached(daemon, image).await? {
         resolved(
             events,
             &image.chosen,
@@ -208,8 +209,8 @@ async fn try_pull_image(
             image.chosen.manifest.layers.iter().map(|layer| (layer, true)),
         )
         .await;
-        let entries = image_entries(image, &recipe);
-        return Ok(Pulled { done: done(daemon, image, &recipe, true), leases, entries });
+        let entries = image_entries(image, &made);
+        return Ok(Pulled { done: done(daemon, image, &made, true), leases, entries });
     }
     let present = present(daemon, image).await?;
     let layers = image.layers.iter().map(|layer| &layer.descriptor).zip(present.iter().copied());
@@ -237,21 +238,19 @@ async fn try_pull_image(
     }
     let phase = v1::PullPhase::Merging.into();
     tell(events, pull_event::Event::Phase(phase)).await;
-    let recipe = merge(daemon, image, converted).await?;
-    daemon.checked.note(&daemon.store, &Entry::Recipe(image.key.clone()));
-    for warning in recipe.warnings() {
-        warn(events, warning.clone()).await;
+    let (made, warnings) = merge(daemon, image, converted).await?;
+    for warning in warnings {
+        warn(events, warning).await;
     }
     // Opened once more: what others share in a flight cannot be handed on.
     let leases = cached(daemon, image).await?.map(|(_, leases)| leases).unwrap_or_default();
-    let entries = image_entries(image, &recipe);
-    Ok(Pulled { done: done(daemon, image, &recipe, false), leases, entries })
+    let entries = image_entries(image, &made);
+    Ok(Pulled { done: done(daemon, image, &made, false), leases, entries })
 }
 
-fn image_entries(image: &Image, recipe: &Recipe) -> Vec<Entry> {
-    let segments = recipe.segments().iter().filter_map(|key| key.as_str().parse().ok());
+fn image_entries(image: &Image, made: &Made) -> Vec<Entry> {
     let mut entries = vec![Entry::Recipe(image.key.clone())];
-    entries.extend(segments.map(Entry::Segment));
+    entries.extend(made.segments.iter().cloned().map(Entry::Segment));
     entries
 }
 
@@ -289,26 +288,42 @@ fn fly(
     })
 }
 
-/// The recipe with its files leased, if it and all its segments are there.
-async fn cached(daemon: &Daemon, image: &Image) -> Result<Option<(Recipe, Vec<Leased>)>, Failure> {
-    let (store, key) = (daemon.store.clone(), image.key.clone());
+/// What the recipe says, with its files leased, if it and all its segments are there.
+async fn cached(
+    daemon: &Daemon,
+    image: &Image,
+) -> Result<Option<(Arc<Made>, Vec<Leased>)>, Failure> {
+    let (this, key) = (daemon.clone(), image.key.clone());
     daemon
         .blocking("recipe", move || {
+            let store = &this.store;
             let Some(leased) = store.recipe(&key)? else { return Ok(None) };
-            let Ok(recipe) = Recipe::from_bytes(&leased.read()?) else {
-                store.move_aside(&Entry::Recipe(key), "it cannot be read")?;
-                return Ok(None);
+            let made = match this.known.get(store, &key) {
+                Some(made) => made,
+                None => match read(&leased)? {
+                    Some(made) => this.known.keep(store, &key, made),
+                    None => {
+                        store.move_aside(&Entry::Recipe(key), "it cannot be read")?;
+                        return Ok(None);
+                    }
+                },
             };
             let mut leases = vec![leased];
-            for segment in recipe.segments() {
-                match store.segment(&store_key(segment.as_str())?)? {
+            for segment in &made.segments {
+                match store.segment(segment)? {
                     Some(segment) => leases.push(segment.data),
                     None => return Ok(None),
                 }
             }
-            Ok(Some((recipe, leases)))
+            Ok(Some((made, leases)))
         })
         .await
+}
+
+/// Reads a recipe's file; `None` when it is none.
+fn read(leased: &Leased) -> Result<Option<Made>, Failure> {
+    let recipe = Recipe::from_bytes(&leased.read()?);
+    Ok(recipe.ok().and_then(|recipe| Made::of(&recipe).ok()))
 }
 
 /// Which layers' segments are in the cache.
@@ -323,7 +338,7 @@ async fn merge(
     daemon: &Daemon,
     image: &Image,
     converted: Vec<Arc<Converted>>,
-) -> Result<Recipe, Failure> {
+) -> Result<(Arc<Made>, Vec<String>), Failure> {
     let inputs = ImageInputs {
         manifest_digest: image.chosen.digest.clone(),
         platform: image.platform.clone(),
@@ -333,9 +348,10 @@ async fn merge(
     };
     let layers: Vec<(Descriptor, Key)> =
         image.layers.iter().map(|layer| (layer.descriptor.clone(), layer.key.clone())).collect();
-    let (store, key, options) = (daemon.store.clone(), image.key.clone(), image.options);
+    let (this, key, options) = (daemon.clone(), image.key.clone(), image.options);
     daemon
         .blocking("merge", move || {
+            let store = &this.store;
             let mut indexes = Vec::new();
             for ((descriptor, key), converted) in layers.iter().zip(&converted) {
                 let index = SegmentIndex::from_bytes(&converted.segment.index.read()?);
@@ -349,14 +365,16 @@ async fn merge(
                 indexes.iter().map(|(key, index)| (key.clone(), index)).collect();
             let recipe = build_recipe(&inputs, &layers, &options)?;
             store.put_recipe(&key, &recipe.to_bytes())?;
-            Ok(recipe)
+            this.checked.note(store, &Entry::Recipe(key.clone()));
+            let made = Made::of(&recipe).map_err(|error| Failure::new(Kind::Internal, &error))?;
+            Ok((this.known.keep(store, &key, made), recipe.warnings().to_vec()))
         })
         .await
 }
 
-fn done(daemon: &Daemon, image: &Image, recipe: &Recipe, cached: bool) -> v1::PullDone {
+fn done(daemon: &Daemon, image: &Image, made: &Made, cached: bool) -> v1::PullDone {
     let path = |entry: &Entry| daemon.store.path(entry).to_string_lossy().into_owned();
-    let segments = recipe.segments().iter().filter_map(|key| key.as_str().parse().ok());
+    let segments = made.segments.iter().cloned();
     let segments = segments.map(|key| format!("{}/data", path(&Entry::Segment(key))));
     v1::PullDone {
         lease: String::new(),
@@ -367,7 +385,7 @@ fn done(daemon: &Daemon, image: &Image, recipe: &Recipe, cached: bool) -> v1::Pu
             key: image.key.to_string(),
             path: path(&Entry::Recipe(image.key.clone())),
             segments: segments.collect(),
-            size: recipe.sif_size(),
+            size: made.size,
         })),
     }
 }

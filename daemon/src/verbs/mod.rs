@@ -12,6 +12,7 @@ pub(crate) mod docker;
 pub(crate) mod documents;
 pub(crate) mod image;
 pub(crate) mod inspect;
+pub(crate) mod known;
 mod landing;
 pub(crate) mod local;
 pub(crate) mod login;

@@ -127,7 +127,7 @@ impl Feed {
             {
                 tracing::debug!(%error, "the download is not kept any more");
                 if let Some(partial) = partial.take() {
-                    partial.discard();
+                    drop(partial.discard());
                 }
             }
         });

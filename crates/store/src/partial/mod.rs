@@ -186,7 +186,7 @@ impl Partial {
         let actual = hash.finish();
         if actual != self.digest || self.have != self.size {
             let expected = self.digest.clone();
-            self.discard();
+            drop(self.discard());
             return Err(Error::NotTheBytes { expected, actual });
         }
         let target = self.store.layout().blob(&self.digest);
@@ -199,11 +199,15 @@ impl Partial {
         Leased::take(file, &target)
     }
 
-    /// Removes the download: what was made of it is published, or it is worthless.
-    pub fn discard(self) {
+    /// Removes the download: what was made of it is published, or it is worthless. Dropping the
+    /// file that is left without a name gives its bytes back, which takes its time where there are
+    /// many.
+    #[must_use = "dropping it takes its time"]
+    pub fn discard(self) -> File {
         // Best effort: collection finds what is left.
         drop(std::fs::remove_file(&self.path));
         drop(std::fs::remove_file(self.store.layout().mark(&self.digest)));
+        self.file
     }
 
     /// Decides how much of what is there to go on from, and cuts the rest.

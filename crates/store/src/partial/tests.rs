@@ -104,7 +104,7 @@ fn one_process_writes_a_download_at_a_time() {
     let error = on_host(&directory, "other").partial(&digest, 10).unwrap_err();
     assert!(matches!(error, Error::Busy { .. }), "{error}");
     drop(first);
-    store.partial(&digest, 10).unwrap().discard();
+    drop(store.partial(&digest, 10).unwrap().discard());
     assert!(!store.path(&Entry::Partial(digest)).exists());
 }
 
