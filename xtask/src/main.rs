@@ -30,6 +30,7 @@ Usage: cargo xtask <CHORE>
       --image REF      An image to pull instead of a generated one: docker://host/name:tag
       --repeat N       Medians of so many repeats [default: 5]
       --size MIB       Size of each of the generated image's three layers [default: 64]
+      --huge MIB       Size of the image beside which a small one is pulled [default: 2048]
 ";
 
 fn main() -> ExitCode {

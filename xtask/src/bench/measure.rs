@@ -5,7 +5,7 @@ use crate::Failed;
 use crate::command::{line, output};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 /// Times that a warm start is measured in each repeat.
@@ -58,10 +58,15 @@ impl Figures {
 
     /// The middle one; none when there is none.
     pub(crate) fn median(&self, what: Measured) -> Option<f64> {
-        let mut all = self.0.get(&what)?.clone();
-        all.sort_by(f64::total_cmp);
-        all.get(all.len() / 2).copied()
+        median(self.0.get(&what)?)
     }
+}
+
+/// The middle one; none when there is none.
+pub(super) fn median(figures: &[f64]) -> Option<f64> {
+    let mut all = figures.to_vec();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied()
 }
 
 /// Measures all cases once.
@@ -113,10 +118,10 @@ fn cases(
 }
 
 /// An empty home with all that programs keep in one.
-struct World(PathBuf);
+pub(super) struct World(PathBuf);
 
 impl World {
-    fn new() -> Result<Self, Failed> {
+    pub(super) fn new() -> Result<Self, Failed> {
         let made = output(Command::new("mktemp").args(["-d", "-t", "orlop-bench-XXXXXX"]))?;
         let root = PathBuf::from(made.trim());
         for name in ["run", "work", "tmp"] {
@@ -142,7 +147,7 @@ impl World {
     }
 
     /// Milliseconds from start to end of a command that must end well.
-    fn time(&self, program: &Program, words: &[String]) -> Result<f64, Failed> {
+    pub(super) fn time(&self, program: &Program, words: &[String]) -> Result<f64, Failed> {
         let mut command = self.command(program);
         command.args(words);
         let shown = line(&command);
@@ -156,7 +161,44 @@ impl World {
         Err(format!("{shown}: {}\n{said}", done.status))
     }
 
-    fn end(&self, program: &Program) {
+    /// What a command that must end well has printed.
+    pub(super) fn output(&self, program: &Program, words: &[&str]) -> Result<String, Failed> {
+        output(self.command(program).args(words).stdout(Stdio::piped()))
+    }
+
+    /// Starts a command whose words nobody reads.
+    pub(super) fn start(&self, program: &Program, words: &[String]) -> Result<Child, Failed> {
+        let mut command = self.command(program);
+        command.args(words).stderr(Stdio::null());
+        command.spawn().map_err(|cause| format!("{}: {cause}", line(&command)))
+    }
+
+    /// Milliseconds from the start of all commands to the end of each; all must end well.
+    pub(super) fn at_once(
+        &self,
+        program: &Program,
+        commands: &[Vec<String>],
+    ) -> Result<Vec<f64>, Failed> {
+        let began = Instant::now();
+        let started: Result<Vec<Child>, Failed> =
+            commands.iter().map(|words| self.start(program, words)).collect();
+        std::thread::scope(|scope| {
+            let waiting: Vec<_> = started?
+                .into_iter()
+                .map(|mut child| {
+                    scope.spawn(move || {
+                        let status = child.wait().map_err(|cause| cause.to_string())?;
+                        let took = began.elapsed().as_secs_f64() * 1000.0;
+                        status.success().then_some(took).ok_or(format!("one of many: {status}"))
+                    })
+                })
+                .collect();
+            let lost = |_| Err("a thread panicked".to_owned());
+            waiting.into_iter().map(|one| one.join().unwrap_or_else(lost)).collect()
+        })
+    }
+
+    pub(super) fn end(&self, program: &Program) {
         let mut last = self.command(program);
         match program.name {
             "orlop" => drop(last.args(["daemon", "stop"]).output()),

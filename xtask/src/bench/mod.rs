@@ -2,9 +2,10 @@
 //!
 //! Each repeat of a program has a world of its own (home, cache, runtime directory), so that a
 //! cold pull is cold. One table: medians of the repeats in milliseconds, and how many times as
-//! fast as the first peer. Ratios within one run count; times are for orientation. Not here: how
-//! each program is called ([`peers`]).
+//! fast as the first peer. A second table is of many pulls at once, of Orlop alone. Ratios within one
+//! run count; times are for orientation. Not here: how each program is called ([`peers`]).
 
+mod crowds;
 mod measure;
 mod peers;
 
@@ -12,8 +13,14 @@ use crate::Failed;
 use crate::command::build_programs;
 use crate::served::Served;
 use crate::table::Table;
+use crowds::Images;
 use measure::{Figures, Measured};
 use peers::Program;
+
+/// Images of many pulls at once, 8 and 9 MiB a layer.
+const ONE: &str = "one:1=large:8";
+const OTHER: &str = "other:1=large:9";
+const SMALL: &str = "small:1=two-layers";
 
 /// What the person asked for.
 #[derive(Debug)]
@@ -21,6 +28,7 @@ struct Wanted {
     image: Option<String>,
     repeat: usize,
     size: usize,
+    huge: u64,
 }
 
 /// Measures and prints the table.
@@ -28,9 +36,10 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
     let wanted = Wanted::parse(words)?;
     let programs = build_programs("release")?;
     let generated = format!("large:1=large:{}", wanted.size);
+    let huge = format!("huge:1=noise:{}", wanted.huge.saturating_mul(1 << 20));
     let served = match &wanted.image {
         Some(_) => None,
-        None => Some(Served::start(&programs, &[&generated])?),
+        None => Some(Served::start(&programs, &[&generated, ONE, OTHER, SMALL, &huge])?),
     };
     let image = match (&wanted.image, &served) {
         (Some(image), _) => image.clone(),
@@ -51,6 +60,12 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
         }
     }
     print!("{}", table(&all, &figures).text());
+    if let (Some(served), Some(orlop)) = (&served, all.first()) {
+        let of = |name: &str| format!("docker://{}/{name}:1", served.host);
+        let [one, other, small, huge] = ["one", "other", "small", "huge"].map(of);
+        let images = Images { one: &one, other: &other, small: &small, huge: &huge };
+        print!("{}", crowds::table(orlop, &images, wanted.repeat)?.text());
+    }
     Ok(())
 }
 
@@ -79,7 +94,7 @@ fn table(all: &[Program], figures: &[Figures]) -> Table {
 
 impl Wanted {
     fn parse(words: &[&str]) -> Result<Self, Failed> {
-        let mut wanted = Self { image: None, repeat: 5, size: 64 };
+        let mut wanted = Self { image: None, repeat: 5, size: 64, huge: 2048 };
         let mut left = words;
         while let [name, value, rest @ ..] = left {
             let number = || value.parse().map_err(|_| format!("{name} needs a number"));
@@ -87,6 +102,7 @@ impl Wanted {
                 "--image" => wanted.image = Some((*value).to_owned()),
                 "--repeat" => wanted.repeat = number()?,
                 "--size" => wanted.size = number()?,
+                "--huge" => wanted.huge = u64::try_from(number()?).unwrap_or(u64::MAX),
                 _ => return Err(format!("unknown word after bench: {name}")),
             }
             left = rest;
