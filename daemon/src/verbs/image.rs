@@ -225,9 +225,15 @@ async fn try_pull_image(
     tell(events, pull_event::Event::Phase(phase)).await;
     let join = || -> Vec<Joined<Arc<Converted>>> {
         let layers = image.layers.iter().zip(&present).enumerate();
-        layers
-            .map(|(number, (layer, present))| fly(daemon, origin, number, layer, *present))
-            .collect()
+        let mut layers: Vec<_> = layers.collect();
+        // The largest has its place first: begun last, all would wait for it alone.
+        layers.sort_by_key(|(_, (layer, _))| std::cmp::Reverse(layer.descriptor.size));
+        let begin = |(number, (layer, present)): (usize, (&Layer, &bool))| {
+            (number, fly(daemon, origin, number, layer, *present))
+        };
+        let mut flights: Vec<_> = layers.into_iter().map(begin).collect();
+        flights.sort_by_key(|(number, _)| *number);
+        flights.into_iter().map(|(_, flight)| flight).collect()
     };
     let converted = land(join, events).await?;
     if let Origin::Local(archive) = origin {

@@ -213,7 +213,8 @@ impl Partial {
     /// Decides how much of what is there to go on from, and cuts the rest.
     fn trust(&mut self) -> Result<(), Error> {
         let failed = |cause| Error::disk("read", &self.path, 0, cause);
-        let there = self.file.metadata().map_err(failed)?.len().min(self.size);
+        let length = self.file.metadata().map_err(failed)?.len();
+        let there = length.min(self.size);
         let mark = std::fs::read(self.store.layout().mark(&self.digest)).ok();
         let mark: Mark =
             mark.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
@@ -221,7 +222,11 @@ impl Partial {
         let kept = if same_boot { there.saturating_sub(limits::PARTIAL_DISTRUST_BYTES) } else { 0 };
         self.synced = mark.synced.min(there);
         self.have = kept.max(self.synced);
-        self.file.set_len(self.have).map_err(failed)?;
+        // ext4 writes a file that was cut to nothing to the disk when it is closed, also one without
+        // a name: hundreds of megabytes that nobody needs any more.
+        if length != self.have {
+            self.file.set_len(self.have).map_err(failed)?;
+        }
         if !same_boot {
             self.write_mark()?;
         }
