@@ -2,7 +2,8 @@
 //!
 //! While a [`Watch`] lives the signals are held back and read by it, so that what is half done can
 //! be undone. When it is dropped they do again what they did before: one that came unread, or comes
-//! later, ends the process. No handler is installed, none is left behind.
+//! later, ends the process. No handler is installed, none is left behind. A file that may not grow
+//! (`RLIMIT_FSIZE`) is an error of the write meanwhile, and ends nothing.
 //!
 //! Not here: the payload's signals (`orlop-runtime`).
 
@@ -37,9 +38,11 @@ impl Watch {
                 mask.add(signal);
             }
         }
+        let mut blocked = mask;
+        blocked.add(Signal::SIGXFSZ);
         // Without a descriptor for it the signals end the process as they always do.
         let held = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-            .and_then(|reader| Ok((reader, mask.thread_swap_mask(SigmaskHow::SIG_BLOCK)?)))
+            .and_then(|reader| Ok((reader, blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?)))
             .ok();
         Self { held, number: AtomicI32::new(0) }
     }
@@ -93,8 +96,22 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if let Some((_, before)) = &self.held {
+            if !before.contains(Signal::SIGXFSZ) {
+                forget_file_size();
+            }
             let _ = before.thread_set_mask();
         }
+    }
+}
+
+/// Takes the signal away that a write beyond the limit of a file's size has left: the write's own
+/// error has said it.
+fn forget_file_size() {
+    let mut only = SigSet::empty();
+    only.add(Signal::SIGXFSZ);
+    let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+    if let Ok(reader) = SignalFd::with_flags(&only, flags) {
+        let _ = reader.read_signal();
     }
 }
 
@@ -130,6 +147,15 @@ mod tests {
         assert_eq!(watch.raised(), Some(15), "it is remembered");
         drop(watch);
         assert_eq!(SigSet::thread_get_mask().unwrap(), before);
+    }
+
+    #[test]
+    fn a_limit_of_a_files_size_ends_nothing_while_signals_are_held_back() {
+        let watch = Watch::start();
+        raise(Signal::SIGXFSZ).unwrap();
+        assert_eq!(watch.raised(), None);
+        drop(watch);
+        assert!(!SigSet::thread_get_mask().unwrap().contains(Signal::SIGXFSZ));
     }
 
     #[test]

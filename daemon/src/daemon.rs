@@ -69,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) workers: Workers,
     /// Turns to convert a layer ([`orlop_config::limits::CONVERSIONS`]).
     pub(crate) conversions: Semaphore,
+    /// Turns to merge layers, in KiB of their indexes ([`memory::merge_weight`]).
+    pub(crate) merges: Semaphore,
     /// Rules of registries.conf.
     pub(crate) rules: Rules,
     /// Layers that are being converted.

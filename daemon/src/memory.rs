@@ -13,6 +13,24 @@ use tokio::sync::watch;
 /// Time without a call after which memory is given back.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
+/// KiB of indexes that are merged at the same time: a merge takes about nine times its indexes.
+pub(crate) const MERGES_KIB: u32 = 16 << 10;
+/// Bytes of indexes from which on free memory is given back before they are merged.
+const LARGE_MERGE: u64 = 2 << 20;
+
+/// KiB of [`MERGES_KIB`] that the merge of indexes of so many bytes takes: never more than there
+/// are, so that the largest merge has its turn alone.
+pub(crate) fn merge_weight(bytes: u64) -> u32 {
+    u32::try_from(bytes >> 10).unwrap_or(u32::MAX).clamp(1, MERGES_KIB)
+}
+
+/// Gives back what conversions left free, for a merge of indexes of so many bytes.
+pub(crate) fn before_merge(bytes: u64) {
+    if bytes >= LARGE_MERGE {
+        give_back();
+    }
+}
+
 /// Says how memory is to be kept. Called once, before there are threads.
 #[cfg(target_env = "gnu")]
 pub(crate) fn tune() {
@@ -63,6 +81,13 @@ pub(crate) async fn quiet(calls: &mut watch::Receiver<usize>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_merge_has_its_turn_and_large_ones_alone() {
+        assert_eq!(merge_weight(0), 1);
+        assert_eq!(merge_weight(5 << 20), 5 << 10);
+        assert_eq!(merge_weight(u64::MAX), MERGES_KIB);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn it_is_quiet_once_after_the_last_of_several_calls() {

@@ -168,6 +168,7 @@ fn shared(
         pool: Pool::new(Clock::new(clock::now, clock::chance), Limits::from(&settings.limits)),
         workers: Workers::new(std::thread::available_parallelism().map_or(1, usize::from)),
         conversions: Semaphore::new(limits::CONVERSIONS),
+        merges: Semaphore::new(memory::MERGES_KIB as usize),
         rules: Rules::default(),
         whereabouts: Whereabouts::default(),
         layers: Flights::new(tasks.clone()),
@@ -327,6 +328,8 @@ async fn ended(
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Caught so that a write beyond `RLIMIT_FSIZE` is an error of that write alone.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -335,6 +338,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            _file_size: signal(SignalKind::from_raw(nix::libc::SIGXFSZ)).map_err(failed)?,
         })
     }
 

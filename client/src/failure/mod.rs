@@ -55,7 +55,8 @@ impl Failure {
         let message = if full {
             let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let directory = directory.unwrap_or_else(|| std::path::Path::new("."));
-            format!("no space left in {}", directory.display())
+            let whole = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+            format!("no space left in {}", whole.display())
         } else {
             format!("cannot {doing} {}", path.display())
         };

@@ -27,8 +27,8 @@ use crate::token::{Token, TokenKey};
 const ENTRIES: usize = 1024;
 /// How long root certificates are believed to be as they were read.
 const ROOTS_KEEP: Duration = Duration::from_secs(60);
-/// 64 MiB, four parts of the usual size.
-const ROOM_KIB: usize = 64 << 10;
+/// 48 MiB, three parts of the usual size beside the one whose turn it is.
+const ROOM_KIB: usize = 48 << 10;
 
 /// Connections, tokens and knowledge of hosts, shared by all callers. Cheap to clone.
 #[derive(Clone)]

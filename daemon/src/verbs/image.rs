@@ -25,6 +25,7 @@ use super::pull::{Events, Pulled, absent, make_room, resolved, tell, warn};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::flights::Joined;
+use crate::memory;
 
 /// What can be said of a manifest before anything that it names is asked for.
 pub(super) fn check_image(chosen: &Chosen, limits: &Limits) -> Result<(), Failure> {
@@ -355,8 +356,12 @@ async fn merge(
     let layers: Vec<(Descriptor, Key)> =
         image.layers.iter().map(|layer| (layer.descriptor.clone(), layer.key.clone())).collect();
     let (this, key, options) = (daemon.clone(), image.key.clone(), image.options);
+    let bytes =
+        converted.iter().map(|layer| layer.segment.index.bytes()).fold(0, u64::saturating_add);
+    let _turn = daemon.merges.acquire_many(memory::merge_weight(bytes)).await;
     daemon
         .blocking("merge", move || {
+            memory::before_merge(bytes);
             let store = &this.store;
             let mut indexes = Vec::new();
             for ((descriptor, key), converted) in layers.iter().zip(&converted) {

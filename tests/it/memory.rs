@@ -1,0 +1,133 @@
+//! Memory: what daemon and client get by with, and that the daemon gives it back.
+//!
+//! Not here: what large images take ([`crate::large`]).
+
+use crate::world::site;
+use orlop_kit::{Image, Registry, Site, memory, tools, until, until_true};
+use rustix::process::Signal;
+use std::path::Path;
+
+/// Bytes of its own that an idle daemon has at most; its program's pages come on top, which a
+/// build without optimisation has more of.
+const IDLE: u64 = 16 << 20;
+
+fn daemon(site: &Site) -> u32 {
+    let [daemon] = site.daemons()[..] else { panic!("one daemon: {:?}", site.daemons()) };
+    daemon
+}
+
+fn flights(site: &Site) -> usize {
+    let status = site.orlop(["status", "--json"]).success();
+    let status: serde_json::Value = serde_json::from_slice(&status.bytes).unwrap();
+    status["flights"].as_array().map_or(0, Vec::len)
+}
+
+#[test]
+fn f14_a_layer_larger_than_its_control_group_may_have_memory_is_pulled() {
+    let size = tools::sized(64 << 20, 3 << 30);
+    // All that is charged to the group counts: pages of the files that are written, too.
+    let most = tools::sized(48 << 20, 256 << 20);
+    let registry = Registry::new().image("a:1", Image::noise(size)).start();
+    let site = site(&registry);
+    let Some(group) = memory::Group::new(most, site.person()) else {
+        return tools::skip("no control group can be made here");
+    };
+    let [shell, rest @ ..] = group.words();
+    let orlop = site.programs().orlop.display().to_string();
+    let words = rest.into_iter().chain([orlop, "pull".into(), "a.sif".into()]);
+    let words = words.chain([registry.docker("a:1")]);
+    site.program(&tools::find(&shell).unwrap(), words).outcome().success();
+    assert!(site.work().join("a.sif").metadata().unwrap().len() > size);
+    site.stop();
+}
+
+#[test]
+fn f14_with_little_address_space_a_pull_ends_well_or_says_why_not() {
+    let Some([prlimit]) = tools::all(["prlimit"]) else { return };
+    let registry = Registry::new().image("a:1", Image::files(tools::sized(5_000, 300_000))).start();
+    let site = site(&registry);
+    let orlop = site.programs().orlop.display().to_string();
+    let image = registry.docker("a:1");
+    let mut worked = Vec::new();
+    for mib in [512_u64, 256, 128, 96, 64] {
+        let bytes = format!("--as={}", mib << 20);
+        let words = [&bytes, &orlop, "pull", "--force", "a.sif", &image];
+        let outcome = site.program(&prlimit, words).outcome();
+        assert!([0, 255].contains(&outcome.status), "{mib} MiB: {}", outcome.report());
+        if outcome.status == 0 {
+            worked.push(mib);
+        } else {
+            assert!(outcome.stderr.contains("FATAL:"), "{mib} MiB: {}", outcome.report());
+        }
+        site.stop();
+        let cache = site.cache();
+        if cache.exists() {
+            std::fs::remove_dir_all(cache).unwrap();
+        }
+    }
+    assert!(worked.contains(&512), "{worked:?}");
+    site.orlop(["pull", "--force", "a.sif", &image]).success();
+}
+
+#[test]
+fn after_large_images_the_daemon_gives_their_memory_back() {
+    let registry = Registry::new()
+        .image("large:1", Image::files(tools::sized(30_000, 1_000_000)))
+        .image("noise:1", Image::noise(tools::sized(80 << 20, 1 << 30)))
+        .start();
+    let site = site(&registry);
+    for name in ["large:1", "noise:1"] {
+        site.orlop(["pull", "--force", "a.sif", &registry.docker(name)]).success();
+    }
+    let daemon = daemon(&site);
+    let peak = memory::peak(daemon).unwrap();
+    let left = until("memory is given back", || match memory::anonymous(daemon) {
+        Some(bytes) if bytes <= IDLE => Ok(bytes),
+        other => Err(other),
+    });
+    assert!(left < peak, "{left} of {peak}");
+}
+
+#[test]
+fn f18_pulls_that_are_started_and_called_off_leave_nothing_behind() {
+    let registry = Registry::new().start();
+    let site = site(&registry);
+    registry.put("a:1", Image::two_layers());
+    let image = registry.docker("a:1");
+    let round = |number: u64| {
+        let seen = registry.requests().len() + usize::try_from(number % 5).unwrap();
+        let run = site.run(["pull", "--force", "a.sif", &image]).start();
+        if !number.is_multiple_of(3) {
+            // Sooner or later in its life.
+            until_true("it is under way", || registry.requests().len() >= seen);
+            run.signal(Signal::INT);
+        }
+        let status = run.outcome().status;
+        assert!([0, 130].contains(&status), "round {number}: {status}");
+        site.orlop(["cache", "clean", "--force"]).success();
+    };
+    round(0);
+    let number = daemon(&site);
+    let descriptors = memory::descriptors(number).unwrap();
+    (1..tools::rounds(24)).for_each(round);
+    assert_eq!(daemon(&site), number, "it is the same daemon");
+    until_true("nothing flies", || flights(&site) == 0);
+    // Threads of blocking work end ten seconds after the last of it, and their memory goes then.
+    until("threads and memory are given back", || {
+        let (threads, bytes) = (memory::threads(number), memory::anonymous(number));
+        let is_small = bytes.is_some_and(|bytes| bytes <= IDLE);
+        if is_small && threads.is_some_and(|threads| threads <= 8) {
+            Ok(())
+        } else {
+            Err((threads, bytes))
+        }
+    });
+    let left = memory::descriptors(number).unwrap();
+    assert!(left <= descriptors + 2, "{left} descriptors, at first {descriptors}");
+    assert!(empty(&site.cache().join("tmp")), "{:?}", site.tree(&site.cache()));
+}
+
+/// Whether a directory holds no file.
+fn empty(at: &Path) -> bool {
+    std::fs::read_dir(at).into_iter().flatten().flatten().all(|entry| entry.path().is_dir())
+}
