@@ -26,8 +26,8 @@ use crate::destination::Destination;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
-/// How often a pull is asked for again when its files went away or the daemon died.
-const TRIES: u32 = 2;
+/// How often a pull is asked for when its files went away or the daemon died.
+pub(crate) const TRIES: u32 = 4;
 
 /// An image in the cache, leased as long as this lives.
 #[derive(Debug)]
@@ -106,9 +106,7 @@ pub(crate) fn pull(
             Err(failure) => return Err(context.lost(failure)),
             Ok(Ok(pulled)) => return Ok(pulled),
             Ok(Err(Opening::Gone(_))) if tries < TRIES => {}
-            Ok(Err(Opening::Damaged(key, failure))) if tries < TRIES => {
-                heal_key(key, &failure, context)?;
-            }
+            Ok(Err(Opening::Damaged(key, _))) if tries < TRIES => heal_key(key, context)?,
             Ok(Err(Opening::Damaged(_, failure))) => return Err(*failure),
             Ok(Err(Opening::Gone(failure) | Opening::Failed(failure))) => return Err(failure),
         }
@@ -156,30 +154,26 @@ enum Opening {
 }
 
 /// Has the daemon look at an image that was found to be damaged, so that the next pull makes it anew.
+/// Where it finds no damage the files were others than those that are there now.
 ///
 /// # Errors
-/// What the daemon says; the damage itself when it finds none.
-pub(crate) fn heal(
-    pulled: &Pulled,
-    failure: &Failure,
-    context: &mut Context,
-) -> Result<(), Failure> {
+/// What the daemon says.
+pub(crate) fn heal(pulled: &Pulled, context: &mut Context) -> Result<(), Failure> {
     let key = match pulled {
         Pulled::Recipe { key, .. } => key.clone(),
         Pulled::Sif { digest, .. } => digest.clone(),
     };
-    heal_key(key, failure, context)
+    heal_key(key, context)
 }
 
-fn heal_key(key: String, failure: &Failure, context: &mut Context) -> Result<(), Failure> {
+fn heal_key(key: String, context: &mut Context) -> Result<(), Failure> {
     let request = HealRequest { context: Some(context.sent()), key };
     let (reply, _) = context.call(async |channel| {
         Ok(CacheClient::new(channel).heal(request.clone()).await?.into_inner())
     })?;
-    if reply.damaged.is_empty() {
-        return Err(failure.clone());
+    if !reply.damaged.is_empty() {
+        context.output.verbose("Part of the image in the cache was damaged: it is made anew");
     }
-    context.output.verbose("Part of the image in the cache was damaged: it is made anew");
     Ok(())
 }
 
@@ -222,7 +216,12 @@ fn open_recipe(image: RecipeImage, stem: String, cached: bool) -> Result<Pulled,
         Opening::Damaged(image.key.clone(), Box::new(failure))
     };
     let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut &lease_of_recipe, &mut bytes).map_err(|cause| damaged(&cause))?;
+    io::Read::read_to_end(&mut &lease_of_recipe, &mut bytes).map_err(|cause| {
+        if is_gone(&cause) {
+            return Opening::Gone(Failure::file("read", image.path.as_ref(), &cause));
+        }
+        damaged(&cause)
+    })?;
     let recipe = Recipe::from_bytes(&bytes).map_err(|cause| damaged(&cause))?;
     let mut files = vec![image.path];
     files.extend(image.segments);
@@ -236,15 +235,16 @@ fn open_recipe(image: RecipeImage, stem: String, cached: bool) -> Result<Pulled,
     })
 }
 
+/// A collector was faster, here or on another node.
+fn is_gone(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
+}
+
 /// Opens a file of the cache and takes a shared lock on it, which keeps the collector off.
 fn lease(path: &str) -> Result<File, Opening> {
     let file = File::open(path).map_err(|cause| {
         let failure = Failure::file("read", path.as_ref(), &cause);
-        if cause.kind() == io::ErrorKind::NotFound {
-            Opening::Gone(failure)
-        } else {
-            Opening::Failed(failure)
-        }
+        if is_gone(&cause) { Opening::Gone(failure) } else { Opening::Failed(failure) }
     })?;
     // Where locks do not work nothing rests on them: an unlinked file stays readable.
     let _ = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared);

@@ -197,6 +197,8 @@ impl Daemon {
         let swept = self.blocking("sweep", move || Ok(store.sweep()?)).await;
         tracing::debug!(?swept, "swept the cache");
         let mut ticks = tokio::time::interval(orlop_config::limits::LEASE_RENEW);
+        // The first is at once: what is open for moments only needs no lease.
+        ticks.tick().await;
         loop {
             ticks.tick().await;
             let store = self.store.clone();

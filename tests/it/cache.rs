@@ -43,6 +43,15 @@ fn the_list_reads_as_apptainers_and_json_has_every_entry() {
     assert!(lines[0].starts_with("There are 1 container file(s) using "), "{}", list.report());
     assert!(lines[0].contains(" oci blob file(s) using "), "{}", list.report());
     assert!(lines[1].starts_with("Total space used: "), "{}", list.report());
+    let images = site.orlop(["cache", "list", "-T", "oci-tmp"]).success();
+    assert!(
+        images.stdout.starts_with("There are 1 container file(s) using "),
+        "{}",
+        images.report()
+    );
+    assert!(!images.stdout.contains("oci blob"), "{}", images.report());
+    let blobs = site.orlop(["cache", "list", "-T", "blob"]).success();
+    assert!(!blobs.stdout.contains("container file"), "{}", blobs.report());
     let entries = json(&site, &["cache", "list", "--json"]);
     let kinds =
         |kind: &str| entries.as_array().unwrap().iter().filter(|e| e["type"] == kind).count();

@@ -134,3 +134,15 @@ fn identical_requests_at_once_share_one_question_and_later_ones_ask_anew() {
     site.orlop(["pull", "--force", "a.sif", &image]).success();
     assert_ne!(bytes(&site, "a.sif").len(), bytes(&site, "0.sif").len());
 }
+
+#[test]
+fn f52_a_registry_that_does_not_answer_is_not_waited_for_when_the_image_is_known() {
+    let (registry, site) = secure(Registry::new().image("a:1", Image::tiny()));
+    let image = registry.docker("a:1");
+    site.orlop(["pull", "a.sif", &image]).success();
+    remembered(&site, 2);
+    let _held = registry.gate(any());
+    let known = site.run(["pull", "b.sif", &image]).env("ORLOP_LIMITS_FALLBACK_TIME", "300ms");
+    known.outcome().success().says("the registry has not answered for 0 s: going on with ");
+    assert!(bytes(&site, "a.sif") == bytes(&site, "b.sif"));
+}

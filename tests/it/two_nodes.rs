@@ -214,7 +214,9 @@ fn f46_clocks_that_jump_take_no_lease_token_claim_or_entry_away() {
         held.open();
         first.outcome().success();
         second.outcome().success();
-        assert_eq!(registry.count(&blobs()), 3, "{jump}: {}", registry.log());
+        // What was in use is kept by the cleaning before.
+        assert!(registry.count(&blobs()) <= 3, "{jump}: {}", registry.log());
+        assert_eq!(registry.count(&layer(1)), 1, "{jump}: {}", registry.log());
         let tokens = registry.count(&orlop_kit::token());
         assert!(tokens <= 4, "{jump}: {}", registry.log());
         same_bytes(&nodes);
@@ -277,7 +279,11 @@ fn f48_what_another_node_runs_stays_though_no_daemon_lives_there() {
         orlop_kit::site::end(daemon, rustix::process::Signal::KILL);
     }
     let leases = files(&nodes, "leases/");
-    let lease = leases.iter().find(|path| path.to_string_lossy().contains("/node1_test.00000001."));
+    let is_holders = |path: &&PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with("node1_test.00000001.") && !name.ends_with(".daemon")
+    };
+    let lease = leases.iter().find(is_holders);
     let text = std::fs::read_to_string(lease.unwrap()).unwrap();
     assert_eq!(text.lines().filter(|line| line.starts_with("segments/")).count(), 2, "{text}");
     let clean = nodes.node(1).orlop(["cache", "clean", "--force"]).success();

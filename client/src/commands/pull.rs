@@ -109,18 +109,21 @@ fn pull(
     if options.is_on("disable-cache") {
         context.without_cache();
     }
-    let pulled = pulling::pull(&request, Telling::Pull, context)?;
+    let mut pulled = pulling::pull(&request, Telling::Pull, context)?;
     if pulled.is_new() {
         context.output.info("Creating SIF file...");
     }
-    match pulled.write(destination, context) {
-        // Found as it was read: it is made anew, once.
-        Err(failure) if failure.kind() == Kind::CacheDamaged => {
-            pulling::heal(&pulled, &failure, context)?;
-            pulling::pull(&request, Telling::Pull, context)?.write(destination, context)
+    for _ in 1..pulling::TRIES {
+        match pulled.write(destination, context) {
+            // Found as it was read: it is made anew.
+            Err(failure) if failure.kind() == Kind::CacheDamaged => {
+                pulling::heal(&pulled, context)?;
+                pulled = pulling::pull(&request, Telling::Pull, context)?;
+            }
+            outcome => return outcome,
         }
-        outcome => outcome,
     }
+    pulled.write(destination, context)
 }
 
 /// Reads the reference of a pull.

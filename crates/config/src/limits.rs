@@ -219,6 +219,9 @@ pub const INSTANCE_LOG_BYTES: u64 = 64 * MIB;
 
 // Cache and holders.
 
+/// How long a registry is waited for that says which image a tag is, when the last one is in the
+/// cache.
+pub const FALLBACK_TIME: Duration = Duration::from_secs(20);
 /// Age of a claim's last renewal at which another node takes the work over.
 pub const CLAIM_STALE: Duration = Duration::from_secs(30);
 /// Time between renewals of a claim.

@@ -10,7 +10,7 @@ use orlop_config::limits;
 use orlop_oci::{Algorithm, Digest};
 use orlop_publish::{Draft, Mode};
 
-use crate::files::read_all;
+use crate::lease::Read;
 use crate::store::Store;
 use crate::{Entry, Error, Leased};
 
@@ -91,10 +91,8 @@ impl Store {
     /// [`Error::Disk`].
     pub fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
         let entry = Entry::Blob(digest.clone());
-        let Some(leased) = self.open_leased(&entry)? else { return Ok(None) };
-        let bytes = read_all(leased.file(), limits::STORED_DOCUMENT_BYTES)
-            .map_err(|cause| Error::disk("read", leased.path(), 0, cause))?;
-        let Some(bytes) = bytes else { return Ok(None) };
+        let read = self.read_leased(&entry, limits::STORED_DOCUMENT_BYTES)?;
+        let Some(Read { leased, bytes: Some(bytes) }) = read else { return Ok(None) };
         if Digest::of(digest.algorithm(), &bytes) == *digest {
             return Ok(Some(bytes));
         }

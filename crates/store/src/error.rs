@@ -73,6 +73,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// True when the file was removed on its server while it was open here: another node's
+    /// collector was at it, and what it held can be made again.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        let stale = io::ErrorKind::StaleNetworkFileHandle;
+        matches!(self, Self::Disk { cause, .. } if cause.kind() == stale)
+    }
+
     /// Makes an error of an operating system's answer; a full disk is told apart.
     pub(crate) fn disk(doing: &'static str, path: &Path, bytes: u64, cause: io::Error) -> Self {
         if is_disk_full(&cause) {

@@ -110,6 +110,11 @@ impl Store {
     }
 }
 
+/// Whether an open file's name is gone: somebody removed it, perhaps on another node.
+pub(crate) fn is_gone(file: &File) -> bool {
+    file.metadata().map_or(true, |found| found.nlink() == 0)
+}
+
 /// A file's time stamp; times before 1970 are 1970.
 pub(crate) fn time(seconds: i64, nanoseconds: i64) -> SystemTime {
     let seconds = Duration::from_secs(seconds.try_into().unwrap_or_default());

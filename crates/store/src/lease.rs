@@ -38,6 +38,14 @@ pub struct Leased {
     bytes: u64,
 }
 
+/// What was read of an entry.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) leased: Leased,
+    /// `None` when there are more than were allowed.
+    pub(crate) bytes: Option<Vec<u8>>,
+}
+
 /// What was found under a name.
 #[derive(Debug)]
 pub(crate) enum Opened {
@@ -139,6 +147,19 @@ impl Store {
                 Ok(None)
             }
         }
+    }
+
+    /// Opens, leases and reads an entry's file; anew where another node removes it meanwhile.
+    pub(crate) fn read_leased(&self, entry: &Entry, limit: u64) -> Result<Option<Read>, Error> {
+        for _ in 0..TRIES {
+            let Some(leased) = self.open_leased(entry)? else { return Ok(None) };
+            match read_all(leased.file(), limit) {
+                Ok(bytes) => return Ok(Some(Read { leased, bytes })),
+                Err(cause) if cause.kind() == std::io::ErrorKind::StaleNetworkFileHandle => {}
+                Err(cause) => return Err(Error::disk("read", leased.path(), 0, cause)),
+            }
+        }
+        Ok(None)
     }
 
     /// The beginning of the names of this host's lease files, below the cache's directory: a dot and

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use orlop_oci::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::files::read_all;
+use crate::lease::Read;
 use crate::store::Store;
 use crate::{Entry, Error, Key};
 
@@ -98,9 +98,9 @@ impl Store {
 
     /// Reads a tag's file.
     pub(crate) fn read_tag(&self, entry: &Entry) -> Result<ReadTag, Error> {
-        let Some(leased) = self.open_leased(entry)? else { return Ok(ReadTag::Missing) };
-        let bytes = read_all(leased.file(), LIMIT)
-            .map_err(|cause| Error::disk("read", leased.path(), 0, cause))?;
+        let Some(Read { bytes, .. }) = self.read_leased(entry, LIMIT)? else {
+            return Ok(ReadTag::Missing);
+        };
         let stored: Option<Stored> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(stored.and_then(|stored| stored.check(entry)).unwrap_or(ReadTag::Damaged))
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use orlop_oci::{Digest, Hasher};
 use orlop_publish::{PublishError, move_aside};
 
-use crate::files::random;
+use crate::files::{is_gone, random};
 use crate::layout::Layout;
 use crate::lease::{Leased, Opened};
 use crate::segment::Found;
@@ -89,6 +89,7 @@ impl Store {
                 Ok(None) => return Err(Error::Stopped),
                 Ok(Some(found)) if found == *digest => return Ok(true),
                 Ok(Some(_)) => "its bytes have another digest".to_owned(),
+                Err(_) if is_gone(leased.file()) => return Ok(true),
                 Err(cause) => format!("cannot be read: {cause}"),
             },
         };
@@ -112,7 +113,15 @@ impl Store {
             Entry::Partial(_) => return Ok(true),
             Entry::Segment(key) => match self.find_segment(key)? {
                 Found::Whole(segment) => {
-                    checks.segment(key, &segment.index.read()?, segment.data.file(), stop)
+                    let index = match segment.index.read() {
+                        Err(error) if error.is_stale() => return Ok(true),
+                        index => index?,
+                    };
+                    let checked = checks.segment(key, &index, segment.data.file(), stop);
+                    if checked.is_err() && is_gone(segment.data.file()) {
+                        return Ok(true);
+                    }
+                    checked
                 }
                 Found::Missing => return Ok(true),
                 Found::Broken => Err("a file of it is missing".to_owned()),
@@ -121,7 +130,10 @@ impl Store {
                 Opened::Missing => return Ok(true),
                 Opened::Odd(cause) => Err(format!("cannot be read: {cause}")),
                 Opened::Leased(leased) => match entry {
-                    Entry::Recipe(key) => checks.recipe(key, &leased.read()?),
+                    Entry::Recipe(key) => match leased.read() {
+                        Err(error) if error.is_stale() => return Ok(true),
+                        bytes => checks.recipe(key, &bytes?),
+                    },
                     _ => match self.read_tag(entry)? {
                         ReadTag::Damaged => Err("it is not a tag".to_owned()),
                         ReadTag::Good { .. } | ReadTag::Missing => Ok(()),

@@ -81,6 +81,8 @@ impl From<orlop_store::Error> for Failure {
             E::DiskFull { .. } => Kind::DiskFull,
             E::NotTheBytes { .. } => Kind::SourceLied,
             E::Stopped => Kind::Cancelled,
+            // Another node removed it: it is made again.
+            E::Disk { .. } if error.is_stale() => Kind::CacheDamaged,
             E::Busy { .. } | E::Disk { .. } => Kind::FileFailed,
         };
         Self::new(kind, &error)

@@ -4,6 +4,8 @@
 //! layers that others may have started. Not here: words for the user, the output file (the
 //! client's).
 
+use std::time::Duration;
+
 use orlop_config::settings::Settings;
 use orlop_oci::{Descriptor, Digest, Reference};
 use orlop_proto::v1::{self, Kind, pull_done, pull_event};
@@ -22,6 +24,9 @@ use super::lookup;
 use crate::caller::{Caller, Told};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
+
+/// How often an image is looked for of which another node removes something meanwhile.
+const TRIES: u32 = 4;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -82,9 +87,28 @@ pub(crate) async fn pull(
     outcome.map_err(|failure| failure.after(details))
 }
 
+/// Finds the image, again where another node removes what was found.
+async fn find(
+    daemon: &Daemon,
+    wanted: &Wanted,
+    asked: &Asked,
+    events: &Events,
+) -> Result<Pulled, Failure> {
+    let mut tries = 1;
+    loop {
+        match find_once(daemon, wanted, asked, events).await {
+            Err(failure) if failure.kind() == Kind::CacheDamaged && tries < TRIES => {
+                tracing::info!(%failure, "the image is looked for again");
+                tries += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// From the cache alone where the request says so or a digest allows it, else with a registry;
 /// where none can be asked, as the image was last.
-async fn find(
+async fn find_once(
     daemon: &Daemon,
     wanted: &Wanted,
     asked: &Asked,
@@ -102,19 +126,24 @@ async fn find(
             return Err(lookup::not_there(reference));
         }
     }
-    let answer =
-        documents::choose_manifest(daemon, asked, reference, &wanted.target.platform).await;
+    let answer = documents::choose_manifest(daemon, asked, reference, &wanted.target.platform);
+    tokio::pin!(answer);
+    let patience = asked.settings.limits.fallback_time;
+    let answer = match tokio::time::timeout(patience, &mut answer).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let silent = silence(patience);
+            if let Some(pulled) = as_last(daemon, wanted, asked, &silent, events).await? {
+                return Ok(pulled);
+            }
+            answer.await
+        }
+    };
     let (chosen, answered) = match answer {
         Ok(answer) => answer,
-        Err(failure) if lookup::is_down(&failure) && reference.digest().is_none() => {
-            let Some(tag) = lookup::known(daemon, asked, reference).await? else {
-                return Err(failure);
-            };
-            let pulled = from_cache(daemon, &asked.settings, wanted, &tag, events).await?;
-            let pulled = pulled.ok_or_else(|| failure.clone())?;
-            daemon.counts.fallbacks.add(1);
-            warn(events, lookup::stale_words(reference, &tag, &failure)).await;
-            return Ok(pulled);
+        Err(failure) if lookup::is_down(&failure) => {
+            let pulled = as_last(daemon, wanted, asked, &failure, events).await?;
+            return pulled.ok_or(failure);
         }
         Err(failure) => return Err(failure),
     };
@@ -122,6 +151,34 @@ async fn find(
     let (settings, sources) = (&asked.settings, Some(&asked.sources));
     let pulled = bring(daemon, settings, wanted, sources, chosen, events).await?;
     lookup::remember(daemon, reference, &answered, &manifest);
+    Ok(pulled)
+}
+
+/// Of a registry that says neither yes nor no.
+fn silence(time: Duration) -> Failure {
+    let message = format!("the registry has not answered for {} s", time.as_secs());
+    Failure::of(Kind::SourceUnreachable, message)
+}
+
+/// What a tag was when the registry last answered, with a warning; if this caller may have it and
+/// it is all there.
+async fn as_last(
+    daemon: &Daemon,
+    wanted: &Wanted,
+    asked: &Asked,
+    why: &Failure,
+    events: &Events,
+) -> Result<Option<Pulled>, Failure> {
+    let reference = &wanted.reference;
+    if reference.digest().is_some() {
+        return Ok(None);
+    }
+    let Some(tag) = lookup::known(daemon, asked, reference).await? else { return Ok(None) };
+    let pulled = from_cache(daemon, &asked.settings, wanted, &tag, events).await?;
+    if pulled.is_some() {
+        daemon.counts.fallbacks.add(1);
+        warn(events, lookup::stale_words(reference, &tag, why)).await;
+    }
     Ok(pulled)
 }
 

@@ -1,7 +1,7 @@
 //! `orlop cache list`.
 
 use orlop_proto::v1::cache_client::CacheClient;
-use orlop_proto::v1::{EntriesRequest, Entry};
+use orlop_proto::v1::{EntriesRequest, Entry, EntryKind};
 
 use super::{LISTING_BYTES, is_image, kinds, name};
 use crate::commands::Command;
@@ -65,11 +65,20 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
         these.fold((0_u64, 0_u64), |(count, bytes), entry| (count + 1, bytes + entry.bytes))
     };
     let ((images, image_bytes), (blobs, blob_bytes)) = (count(true), count(false));
-    context.output.line(&format!(
-        "There are {images} container file(s) using {} and {blobs} oci blob file(s) using {} of space",
-        size(image_bytes),
-        size(blob_bytes)
-    ));
+    let is_asked =
+        |these: &[EntryKind]| kinds.is_empty() || these.iter().any(|kind| kinds.contains(kind));
+    let (of_images, of_blobs) = (
+        format!("{images} container file(s) using {}", size(image_bytes)),
+        format!("{blobs} oci blob file(s) using {}", size(blob_bytes)),
+    );
+    let parts = match is_asked(&[EntryKind::Segment, EntryKind::Document]) {
+        false => of_images,
+        true if is_asked(&[EntryKind::Recipe, EntryKind::Sif]) => {
+            format!("{of_images} and {of_blobs}")
+        }
+        true => of_blobs,
+    };
+    context.output.line(&format!("There are {parts} of space"));
     context.output.line(&format!("Total space used: {}", size(image_bytes + blob_bytes)));
     Ok(0)
 }

@@ -19,7 +19,8 @@ pub(crate) fn kinds(names: &[String]) -> Result<Vec<EntryKind>, Failure> {
     for name in names {
         kinds.extend_from_slice(match name.as_str() {
             "all" => return Ok(Vec::new()),
-            "oci-tmp" => &[EntryKind::Recipe] as &[_],
+            // "oci" is what Apptainer's own help calls it.
+            "oci-tmp" | "oci" => &[EntryKind::Recipe] as &[_],
             "oras" => &[EntryKind::Sif],
             "blob" => &[EntryKind::Segment, EntryKind::Document, EntryKind::Partial],
             "library" | "shub" | "net" | "ipfs" => &[],

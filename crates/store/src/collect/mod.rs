@@ -113,7 +113,9 @@ impl Store {
             let unused = now.duration_since(info.used).unwrap_or_default();
             // Where locks do not work, what was not used for as long as a lease is honoured is free.
             let is_free_unlocked = unused >= limits::LEASE_HONOURED;
+            let written = now.duration_since(info.created).unwrap_or_default();
             if self.is_leased(&leased, &info.entry)
+                || self.is_written_elsewhere(&info.entry, written)
                 || (!do_locks_work && !is_free_unlocked)
                 || !self.remove(&info.entry, is_free_unlocked, dry_run)?
             {

@@ -220,3 +220,21 @@ fn f39_readers_and_a_collector_at_once_see_all_or_nothing() {
     });
     assert_eq!(fs::read_dir(store.root().join("tmp/damaged")).unwrap().count(), 0);
 }
+
+#[test]
+fn f50_a_download_that_another_host_writes_stays_while_it_grows() {
+    let (directory, store) = store();
+    let other = on_host(&directory, "other");
+    let digest = Digest::sha256(b"x");
+    let mut partial = other.partial(&digest, 100).unwrap();
+    partial.append(&[0; 50]).unwrap();
+    // Its lock is not seen on this node.
+    drop(partial);
+    assert_eq!(store.collect(0).unwrap().removed.len(), 0);
+    let path = store.path(&Entry::Partial(digest.clone()));
+    let now = fs::metadata(&path).unwrap().mtime();
+    used_at(&path, now - 130);
+    assert_eq!(store.collect(0).unwrap().removed.len(), 1);
+    drop(store.partial(&digest, 100).unwrap());
+    assert_eq!(store.collect(0).unwrap().removed.len(), 1, "its own");
+}

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use orlop_config::limits;
 use orlop_oci::{Digest, Hasher};
@@ -21,10 +22,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::open_or_make;
 use crate::store::Store;
-use crate::{Error, Leased};
+use crate::{Entry, Error, Leased};
 
 /// Bytes read at a time for hashing.
 const PIECE: usize = 1 << 20;
+
+/// Since when a download must not have grown for nobody to be at it: a source that sends nothing
+/// for a minute is given up.
+const WRITTEN_LATELY: Duration = Duration::from_secs(2 * 60);
 
 /// What is known to be on disk.
 #[derive(Default, Deserialize, Serialize)]
@@ -82,6 +87,25 @@ impl Store {
             }
         }
         Err(Error::Busy { digest: digest.clone() })
+    }
+}
+
+impl Store {
+    /// True for a download that another host, or another boot of this one, wrote to so lately that
+    /// it may be at it still: its locks are not seen here.
+    pub(crate) fn is_written_elsewhere(&self, entry: &Entry, ago: Duration) -> bool {
+        let Entry::Partial(digest) = entry else { return false };
+        ago < WRITTEN_LATELY && self.mark(digest).is_some_and(|mark| mark.boot != self.host_boot())
+    }
+
+    fn mark(&self, digest: &Digest) -> Option<Mark> {
+        let bytes = std::fs::read(self.layout().mark(digest)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    fn host_boot(&self) -> String {
+        let settings = self.settings();
+        format!("{} {}", settings.host, settings.boot)
     }
 }
 
@@ -215,10 +239,9 @@ impl Partial {
         let failed = |cause| Error::disk("read", &self.path, 0, cause);
         let length = self.file.metadata().map_err(failed)?.len();
         let there = length.min(self.size);
-        let mark = std::fs::read(self.store.layout().mark(&self.digest)).ok();
-        let mark: Mark =
-            mark.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        let same_boot = !self.store.settings().boot.is_empty() && mark.boot == self.boot();
+        let mark = self.store.mark(&self.digest).unwrap_or_default();
+        let same_boot =
+            !self.store.settings().boot.is_empty() && mark.boot == self.store.host_boot();
         let kept = if same_boot { there.saturating_sub(limits::PARTIAL_DISTRUST_BYTES) } else { 0 };
         self.synced = mark.synced.min(there);
         self.have = kept.max(self.synced);
@@ -233,14 +256,9 @@ impl Partial {
         Ok(())
     }
 
-    fn boot(&self) -> String {
-        let settings = self.store.settings();
-        format!("{} {}", settings.host, settings.boot)
-    }
-
     fn write_mark(&self) -> Result<(), Error> {
         let path = self.store.layout().mark(&self.digest);
-        let mark = Mark { boot: self.boot(), synced: self.synced };
+        let mark = Mark { boot: self.store.host_boot(), synced: self.synced };
         let bytes = serde_json::to_vec(&mark)
             .map_err(|cause| Error::disk("write", &path, 0, cause.into()))?;
         self.store.publish_bytes(&path, &bytes).map(drop)

@@ -4,7 +4,6 @@
 use std::fs;
 
 use super::*;
-use crate::Entry;
 use crate::store::Settings;
 use crate::store::tests::{on_host, store};
 

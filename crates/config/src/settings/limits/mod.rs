@@ -148,6 +148,8 @@ limits! {
     "helper-time" helper_time: time = defaults::HELPER_TIME, at least MS;
     /// Time to wait for the lock of a credential file.
     "lock-time" lock_time: time = defaults::LOCK_TIME, at least Duration::ZERO;
+    /// Time for a registry's answer about a tag whose last image is in the cache.
+    "fallback-time" fallback_time: time = defaults::FALLBACK_TIME, at least MS;
     /// Time without a change after which another node's claim is dead.
     "claim-stale" claim_stale: time = defaults::CLAIM_STALE, at least MS;
     /// Time between renewals of a claim.
