@@ -76,7 +76,11 @@ impl Leased {
                 }
                 Err(cause) => return Err(Error::errno("open", path, cause)),
             };
-            let stat = rustix::fs::fstat(&fd).map_err(|cause| Error::errno("read", path, cause))?;
+            let stat = match rustix::fs::fstat(&fd) {
+                Ok(stat) => stat,
+                Err(Errno::STALE) => continue,
+                Err(cause) => return Err(Error::errno("read", path, cause)),
+            };
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 return Ok(Opened::Odd(Errno::ISDIR));
             }
@@ -87,7 +91,10 @@ impl Leased {
                 continue;
             }
             touch(&file);
-            return Self::take(file, path).map(Opened::Leased);
+            match Self::take(file, path) {
+                Err(error) if error.is_stale() => {}
+                taken => return taken.map(Opened::Leased),
+            }
         }
         Ok(Opened::Missing)
     }
