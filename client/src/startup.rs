@@ -99,13 +99,23 @@ impl Place {
         if let Some(link) = self.running()? {
             return Ok(link);
         }
-        self.start(&directory.join(name), output)?;
+        // One that was killed before it said anything is followed by another, once.
+        let mut listened = false;
+        for _ in 0..2 {
+            listened = self.start(&directory.join(name), output)?;
+            if let Some(link) = self.running()? {
+                return Ok(link);
+            }
+        }
         drop(lock);
-        self.running()?
-            .ok_or_else(|| self.unavailable("orlopd was started but does not answer on its socket"))
+        Err(self.unavailable(match listened {
+            true => "orlopd was started but does not answer on its socket",
+            false => "orlopd ended before it listened",
+        }))
     }
 
-    fn start(&self, socket: &Path, output: &Output) -> Result<(), Failure> {
+    /// Starts a daemon; false when it ended without a word before it listened.
+    fn start(&self, socket: &Path, output: &Output) -> Result<bool, Failure> {
         let (mut ready, theirs) = io::pipe().map_err(|cause| self.not_started(&cause))?;
         let theirs = OwnedFd::from(theirs);
         let mut command = self.command();
@@ -115,11 +125,13 @@ impl Place {
         self.wait_for(&ready, output)?;
         let mut byte = [0];
         match ready.read(&mut byte) {
-            Ok(1) => Ok(()),
+            Ok(1) => Ok(true),
             _ => {
                 let words = last_words(child);
-                let failure = self.unavailable("orlopd ended before it listened");
-                Err(if words.is_empty() { failure } else { failure.because(words) })
+                if words.is_empty() {
+                    return Ok(false);
+                }
+                Err(self.unavailable("orlopd ended before it listened").because(words))
             }
         }
     }
