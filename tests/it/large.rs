@@ -212,7 +212,7 @@ fn r90_a_bomb_is_refused_by_its_ratio_and_one_within_it_is_all_holes() {
         .start();
     let site = site(&registry);
     let refused = site.orlop(["pull", "zstd.sif", &registry.docker("zstd:1")]).fails(255);
-    assert!(refused.stderr.contains("ratio = 1100"), "{}", refused.report());
+    assert!(refused.stderr.contains("limits.ratio is 1100"), "{}", refused.report());
     assert!(!site.work().join("zstd.sif").exists());
     site.orlop(["pull", "gzip.sif", &registry.docker("gzip:1")]).success();
     let sif = site.work().join("gzip.sif").metadata().unwrap().len();
