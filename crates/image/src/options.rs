@@ -7,7 +7,7 @@
 use crate::limits::Limits;
 
 /// Number of Orlop's own formats (segment, index, recipe). Raised when any of their bytes change.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Version of the bundled zstd library (zstd-sys 2.1.3); checked by a test against the library.
 const ZSTD_VERSION: &str = "1.5.7";
@@ -19,7 +19,7 @@ const LIBDEFLATE_VERSION: &str = "1.26";
 pub enum Method {
     /// Zstandard.
     Zstd {
-        /// 1 (fast) to 22 (small).
+        /// 1 (fast) to 22 (small); 2 has Orlop's own parameters, between zstd's 1 and 2.
         level: u8,
     },
     /// Deflate with zlib's framing, for old readers.
@@ -43,8 +43,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            // Measured with 2.1 GB of tar: level 1 at 128 KiB takes 13.3 CPU-seconds and gives 765 MB,
-            // this 15.0 and 717 MB, level 3 16.5 and 702 MB; gzip -9 of mksquashfs gives 693 MB.
+            // Measured: docs/decisions/006 and 016.
             compression: Method::Zstd { level: 2 },
             block_size: 256 << 10,
             limits: Limits::default(),
@@ -54,7 +53,7 @@ impl Default for Options {
 
 impl Options {
     /// Names the converter and all that decides the bytes it makes, for instance
-    /// `orlop-1 zstd-1.5.7 level-1 block-131072`.
+    /// `orlop-2 zstd-1.5.7 level-2 block-262144`.
     #[must_use]
     pub fn id(&self) -> String {
         let (library, version, level) = match self.compression {

@@ -6,11 +6,18 @@
 use std::io;
 
 use xxhash_rust::xxh3::xxh3_64;
+use zstd::zstd_safe::{CParameter, Strategy};
 
 use crate::options::Method;
 
 /// Set in a squashfs block size when the block is stored as it is.
 const RAW: u32 = 1 << 24;
+
+/// The level of zstd whose parameters are chosen here, for blocks of 256 KiB: nearly the size of
+/// zstd's own level 2, which looks for matches in two tables, at a sixth less time.
+const OWN_LEVEL: u8 = 2;
+const OWN_PARAMETERS: [CParameter; 3] =
+    [CParameter::Strategy(Strategy::ZSTD_fast), CParameter::HashLog(16), CParameter::MinMatch(5)];
 
 /// What a block is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +97,15 @@ impl Encoder {
 impl Context {
     fn new(method: Method) -> io::Result<Self> {
         Ok(match method {
-            Method::Zstd { level } => Self::Zstd(zstd::bulk::Compressor::new(level.into())?),
+            Method::Zstd { level } => {
+                let mut context = zstd::bulk::Compressor::new(level.into())?;
+                if level == OWN_LEVEL {
+                    for parameter in OWN_PARAMETERS {
+                        context.set_parameter(parameter)?;
+                    }
+                }
+                Self::Zstd(context)
+            }
             Method::Gzip { level } => {
                 let level = libdeflater::CompressionLvl::new(level.into())
                     .map_err(|_| io::Error::other("deflate has levels 1 to 12"))?;
