@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::segment::{Block, FileData};
+use crate::segment::{BlockList, FileData};
 use crate::sink::{Made, Sink};
 use crate::tar::{Content, Fault};
 use crate::workers::{BlockKind, Workers};
@@ -81,7 +81,7 @@ impl<'w> Blocks<'w> {
     /// Hands in what is left and waits until all is written.
     ///
     /// The outcome of writing comes last and counts, whatever went wrong before.
-    pub(crate) fn finish(mut self) -> io::Result<(Vec<Block>, Vec<u32>)> {
+    pub(crate) fn finish(mut self) -> io::Result<(BlockList, Vec<u32>)> {
         if !self.fragment.is_empty() && !self.sink.has_failed() {
             self.submit_fragment();
         }
@@ -164,7 +164,10 @@ impl Content for Blocks<'_> {
         let left = length.saturating_sub(head);
         let whole = left.checked_div(block_size).unwrap_or(0);
         if whole > 0 {
-            let count = u32::try_from(whole).unwrap_or(u32::MAX);
+            // What a segment's positions hold: 1 PiB of holes at 256 KiB a block.
+            let most = u32::MAX.saturating_sub(self.next_block);
+            let count = u32::try_from(whole).ok().filter(|count| *count <= most);
+            let count = count.ok_or_else(|| Fault::invalid("its files have too many holes"))?;
             self.sink.put(self.next, Made::Holes(count), &mut |_| {});
             self.next = self.next.saturating_add(1);
             self.next_block = self.next_block.saturating_add(count);

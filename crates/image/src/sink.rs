@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::options::Method;
-use crate::segment::Block;
+use crate::segment::{Block, BlockList};
 use crate::workers::{BlockKind, Written};
 
 /// A block as it came from a worker, or holes.
@@ -41,7 +41,7 @@ struct State {
     next: u64,
     writing: bool,
     offset: u64,
-    blocks: Vec<Block>,
+    blocks: BlockList,
     fragments: Vec<u32>,
     error: Option<io::Error>,
 }
@@ -80,8 +80,7 @@ impl Sink {
             state = match made {
                 Made::Holes(count) => {
                     let offset = state.offset;
-                    let hole = Block { offset, size: 0, checksum: 0 };
-                    state.blocks.extend((0..count).map(|_| hole));
+                    state.blocks.push_holes(offset, count);
                     state
                 }
                 Made::Failed(cause) => {
@@ -122,7 +121,7 @@ impl Sink {
     }
 
     /// Waits until `count` blocks are written, and gives the blocks and the fragments among them.
-    pub(crate) fn finish(&self, count: u64) -> io::Result<(Vec<Block>, Vec<u32>)> {
+    pub(crate) fn finish(&self, count: u64) -> io::Result<(BlockList, Vec<u32>)> {
         let mut state = self.lock();
         while state.next < count || state.writing {
             state = self.progressed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -137,7 +136,7 @@ impl Sink {
 impl State {
     fn record(&mut self, block: Block, kind: BlockKind) {
         if kind == BlockKind::Fragment {
-            self.fragments.push(u32::try_from(self.blocks.len()).unwrap_or(u32::MAX));
+            self.fragments.push(self.blocks.len());
         }
         self.offset = self.offset.saturating_add(block.stored().into());
         self.blocks.push(block);

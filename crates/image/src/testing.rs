@@ -78,7 +78,8 @@ pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
 pub(crate) fn content(segment: &Segment, file: &FileData) -> Vec<u8> {
     let block_size = segment.index.block_size() as usize;
     let block = |position: u32| {
-        let block = segment.index.blocks()[position as usize];
+        let blocks = segment.index.blocks();
+        let block = blocks.runs()[blocks.run_of(position)];
         if block.size == 0 {
             return vec![0; block_size];
         }

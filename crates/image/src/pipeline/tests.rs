@@ -74,7 +74,7 @@ fn gzip_zstd_and_plain_give_the_same_data_and_diff_id() {
 #[test]
 fn stored_blocks_have_the_checksums_of_the_index() {
     let segment = segment(&many_files()).unwrap();
-    for block in segment.index.blocks().iter().filter(|block| block.size != 0) {
+    for block in segment.index.blocks().runs().iter().filter(|block| block.size != 0) {
         let mut bytes = vec![0; block.stored() as usize];
         segment.data.read_exact_at(&mut bytes, block.offset).unwrap();
         assert_eq!(xxhash_rust::xxh3::xxh3_64(&bytes), block.checksum);
@@ -164,6 +164,6 @@ fn block_sizes_from_4_kib_to_1_mib_are_kept_to() {
         let options = Options { block_size, ..Options::default() };
         let index = segment_under(&many_files(), &options).unwrap().index;
         assert_eq!(index.block_size(), block_size);
-        assert!(index.blocks().iter().all(|block| block.stored() <= block_size));
+        assert!(index.blocks().runs().iter().all(|block| block.stored() <= block_size));
     }
 }

@@ -6,7 +6,7 @@
 //! depend on whether it does. Not here: which files are left ([`super::tables`]).
 
 use super::{Bytes, Piece, Stored};
-use crate::segment::{Block, FileData};
+use crate::segment::{BlockList, FileData};
 
 /// Bytes of a page, to which runs keep their alignment.
 const PAGE: u64 = 4096;
@@ -17,29 +17,29 @@ const NOWHERE: u64 = u64::MAX;
 /// The blocks of one segment (or of Orlop's own files) in the partition.
 #[derive(Clone, Debug)]
 pub(super) struct Placed<'a> {
-    blocks: &'a [Block],
+    blocks: &'a BlockList,
     fragments: &'a [u32],
-    /// By block: its offset in the partition, or [`NOWHERE`].
+    /// By run: the offset of its block in the partition, or [`NOWHERE`].
     offsets: Vec<u64>,
     /// By fragment: its number in the image.
     numbers: Vec<u32>,
 }
 
 impl<'a> Placed<'a> {
-    pub(super) fn new(blocks: &'a [Block], fragments: &'a [u32]) -> Self {
-        let offsets = vec![NOWHERE; blocks.len()];
+    pub(super) fn new(blocks: &'a BlockList, fragments: &'a [u32]) -> Self {
+        let offsets = vec![NOWHERE; blocks.runs().len()];
         Self { blocks, fragments, offsets, numbers: vec![u32::MAX; fragments.len()] }
     }
 
     /// Says that a file is left.
     pub(super) fn want(&mut self, file: &FileData) {
-        let run = if let Some((number, _)) = file.fragment {
+        let positions = if let Some((number, _)) = file.fragment {
             let position = self.fragments.get(number as usize).copied().unwrap_or(u32::MAX);
             position..position.saturating_add(1)
         } else {
             file.first..file.first.saturating_add(file.blocks)
         };
-        let wanted = self.offsets.get_mut(run.start as usize..run.end as usize);
+        let wanted = self.offsets.get_mut(self.blocks.runs_of(positions));
         wanted.unwrap_or_default().fill(0);
     }
 
@@ -47,7 +47,7 @@ impl<'a> Placed<'a> {
     pub(super) fn place(&mut self, cursor: &mut u64) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         let mut end = NOWHERE;
-        for (block, offset) in self.blocks.iter().zip(&mut self.offsets) {
+        for (block, offset) in self.blocks.runs().iter().zip(&mut self.offsets) {
             if *offset == NOWHERE || block.size == 0 {
                 continue;
             }
@@ -71,8 +71,8 @@ impl<'a> Placed<'a> {
     pub(super) fn number_fragments(&mut self, next: &mut u32) -> Vec<(u64, u32)> {
         let mut numbered = Vec::new();
         for (position, number) in self.fragments.iter().zip(&mut self.numbers) {
-            let position = *position as usize;
-            let place = self.offsets.get(position).zip(self.blocks.get(position));
+            let run = self.blocks.run_of(*position);
+            let place = self.offsets.get(run).zip(self.blocks.runs().get(run));
             if let Some((&offset, block)) = place.filter(|(offset, _)| **offset != NOWHERE) {
                 *number = *next;
                 *next = next.saturating_add(1);
@@ -84,11 +84,19 @@ impl<'a> Placed<'a> {
 
     /// Sizes of a file's blocks, and the offset of the first that is stored.
     pub(super) fn blocks_of(&self, file: &FileData) -> (Vec<u32>, u64) {
-        let run = file.first as usize..(file.first.saturating_add(file.blocks)) as usize;
-        let blocks = self.blocks.get(run.clone()).unwrap_or_default();
-        let offsets = self.offsets.get(run).unwrap_or_default();
-        let first = blocks.iter().zip(offsets).find(|(block, _)| block.size != 0);
-        (blocks.iter().map(|block| block.size).collect(), first.map_or(0, |(_, &offset)| offset))
+        let positions = file.first..file.first.saturating_add(file.blocks);
+        let runs = self.blocks.runs_of(positions.clone());
+        let mut sizes = Vec::with_capacity(file.blocks as usize);
+        let mut first = None;
+        for run in runs {
+            let size = self.blocks.runs().get(run).map_or(0, |block| block.size);
+            let count = self.blocks.blocks_in(run, &positions) as usize;
+            sizes.extend(std::iter::repeat_n(size, count));
+            if size != 0 && first.is_none() {
+                first = self.offsets.get(run).copied();
+            }
+        }
+        (sizes, first.unwrap_or(0))
     }
 
     /// A fragment's number in the image.

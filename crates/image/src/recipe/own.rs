@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::options::Options;
-use crate::segment::{Block, FileData};
+use crate::segment::{Block, BlockList, FileData};
 use crate::singularity_d::OwnFile;
 use crate::workers::{BlockKind, Encoder};
 
@@ -14,7 +14,7 @@ use crate::workers::{BlockKind, Encoder};
 pub(super) struct OwnData {
     /// By number of the file.
     pub(super) files: Vec<FileData>,
-    pub(super) blocks: Vec<Block>,
+    pub(super) blocks: BlockList,
     pub(super) fragments: Vec<u32>,
     /// The stored bytes of all blocks.
     pub(super) bytes: Vec<u8>,
@@ -59,7 +59,7 @@ struct Writer<'o> {
 
 impl Writer<'_> {
     fn position(&self) -> u32 {
-        u32::try_from(self.data.blocks.len()).unwrap_or(u32::MAX)
+        self.data.blocks.len()
     }
 
     fn put(&mut self, bytes: &[u8], kind: BlockKind) -> Result<(), Error> {

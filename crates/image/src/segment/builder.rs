@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use orlop_oci::digest::{DiffId, Digest};
 
-use super::{Attributes, Block, Entry, Kind, SegmentIndex};
+use super::{Attributes, Block, BlockList, Entry, Kind, SegmentIndex};
 use crate::options::Options;
 use crate::wire::Out;
 
@@ -114,7 +114,7 @@ impl Builder {
         layer: Digest,
         diff_id: DiffId,
         tar_size: u64,
-        (blocks, fragments): (Vec<Block>, Vec<u32>),
+        (blocks, fragments): (BlockList, Vec<u32>),
         options: &Options,
     ) -> SegmentIndex {
         let end = |block: &Block| block.offset.saturating_add(block.stored().into());
@@ -124,7 +124,7 @@ impl Builder {
             diff_id,
             block_size: options.block_size,
             tar_size,
-            data_size: blocks.last().map_or(0, end),
+            data_size: blocks.runs().last().map_or(0, end),
             entry_count: self.count,
             blocks,
             fragments,

@@ -24,7 +24,7 @@ impl SegmentIndex {
             return Err(damaged(format!("{size} bytes instead of {}", self.data_size())));
         }
         let mut bytes = Vec::new();
-        for block in self.blocks().iter().filter(|block| block.size != 0) {
+        for block in self.blocks().runs().iter().filter(|block| block.size != 0) {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
             }

@@ -19,6 +19,7 @@
 
 mod builder;
 mod check;
+mod list;
 #[cfg(test)]
 mod tests;
 
@@ -29,30 +30,13 @@ use crate::options::Options;
 use crate::wire::{In, Malformed, Out};
 
 pub(crate) use builder::Builder;
+pub(crate) use list::{Block, BlockList};
 
 const MAGIC: &[u8; 8] = b"ORLOPSEG";
 const VERSION: u32 = 1;
 
 /// Names and values of extended attributes.
 pub(crate) type Pairs<'a> = Vec<(&'a [u8], &'a [u8])>;
-
-/// One stored block of the data file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Block {
-    /// Offset in the data file. Bytes.
-    pub(crate) offset: u64,
-    /// As in a squashfs block list: bytes, bit 24 set when stored uncompressed, 0 for a hole.
-    pub(crate) size: u32,
-    /// xxh3-64 of the stored bytes; 0 for a hole.
-    pub(crate) checksum: u64,
-}
-
-impl Block {
-    /// Bytes in the data file.
-    pub(crate) fn stored(&self) -> u32 {
-        self.size & 0x00ff_ffff
-    }
-}
 
 /// Where a file's content lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,7 +103,7 @@ pub struct SegmentIndex {
     tar_size: u64,
     data_size: u64,
     entry_count: u64,
-    blocks: Vec<Block>,
+    blocks: BlockList,
     fragments: Vec<u32>,
     xattrs: Vec<Box<[u8]>>,
     entries: Vec<u8>,
@@ -166,7 +150,7 @@ impl SegmentIndex {
         self.block_size
     }
 
-    pub(crate) fn blocks(&self) -> &[Block] {
+    pub(crate) fn blocks(&self) -> &BlockList {
         &self.blocks
     }
 
@@ -195,7 +179,7 @@ impl SegmentIndex {
     /// The index as a file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let size = self.entries.len().saturating_add(self.blocks.len().saturating_mul(12));
+        let size = self.entries.len().saturating_add(self.blocks.runs().len().saturating_mul(12));
         let mut out = Out(Vec::with_capacity(size.saturating_add(4096)));
         out.raw(MAGIC);
         out.u32(VERSION);
@@ -247,7 +231,7 @@ impl SegmentIndex {
         let tar_size = input.varint()?;
         let data_size = input.varint()?;
         let entry_count = input.varint()?;
-        let (blocks, end) = read_blocks(&mut input, tar_size)?;
+        let (blocks, end) = read_blocks(&mut input)?;
         let count = input.count(1)?;
         let mut fragments = Vec::with_capacity(count);
         let mut position = 0_u32;
@@ -261,7 +245,7 @@ impl SegmentIndex {
             xattrs.push(input.bytes()?.into());
         }
         let entries = input.bytes()?.to_vec();
-        let known = |&position: &u32| (position as usize) < blocks.len();
+        let known = |&position: &u32| position < blocks.len();
         if !input.is_empty()
             || end != data_size
             || !block_size.is_power_of_two()
@@ -294,39 +278,31 @@ fn text<'a>(input: &mut In<'a>) -> Result<&'a str, Malformed> {
     std::str::from_utf8(input.bytes()?).map_err(|_| Malformed)
 }
 
-fn write_blocks(out: &mut Out, blocks: &[Block]) {
-    out.varint(blocks.len() as u64);
-    for run in blocks.chunk_by(|one, other| one.size == 0 && other.size == 0) {
-        for block in run {
-            out.u32(block.size);
-            if block.size == 0 {
-                out.varint(run.len() as u64);
-                break;
-            }
+fn write_blocks(out: &mut Out, blocks: &BlockList) {
+    out.varint(blocks.len().into());
+    for (number, block) in blocks.runs().iter().enumerate() {
+        out.u32(block.size);
+        if block.size == 0 {
+            out.varint(blocks.blocks_in(number, &(0..blocks.len())).into());
+        } else {
             out.u64(block.checksum);
         }
     }
 }
 
 /// Reads the blocks; also gives the end of the last one. Bytes.
-fn read_blocks(input: &mut In<'_>, tar_size: u64) -> Result<(Vec<Block>, u64), Malformed> {
-    let count = input.varint()?;
-    // Holes make a list longer than its bytes; the smallest block size bounds it all the same.
-    if count > tar_size.max(1 << 40) >> 12 {
-        return Err(Malformed);
-    }
-    let mut blocks = Vec::new();
+fn read_blocks(input: &mut In<'_>) -> Result<(BlockList, u64), Malformed> {
+    let count = input.varint_u32()?;
+    let mut blocks = BlockList::default();
     let mut offset = 0_u64;
-    while (blocks.len() as u64) < count {
+    while blocks.len() < count {
         let size = input.u32()?;
         if size == 0 {
-            let run = input.varint()?;
-            if run == 0 || run > count.saturating_sub(blocks.len() as u64) {
+            let run = input.varint_u32()?;
+            if run == 0 || run > count.saturating_sub(blocks.len()) {
                 return Err(Malformed);
             }
-            for _ in 0..run {
-                blocks.push(Block { offset, size, checksum: 0 });
-            }
+            blocks.push_holes(offset, run);
             continue;
         }
         let block = Block { offset, size, checksum: input.u64()? };
@@ -413,7 +389,7 @@ fn read_file(input: &mut In<'_>, index: &SegmentIndex) -> Result<FileData, Malfo
         file.first = input.varint_u32()?;
         file.blocks = u32::try_from(size.div_ceil(block_size)).map_err(|_| Malformed)?;
         let end = file.first.checked_add(file.blocks).ok_or(Malformed)?;
-        if end as usize > index.blocks.len() {
+        if end > index.blocks.len() {
             return Err(Malformed);
         }
     }
