@@ -69,7 +69,7 @@ impl Lock {
             let _ = poll(&mut [], wait.as_ref());
             pause = pause.saturating_mul(2).min(TRY_AGAIN);
         }
-        let owner = file.metadata().map(|found| found.uid()).unwrap_or_default();
+        let owner = rustix::fs::fstat(&file).map_err(failed)?.st_uid;
         if owner != rustix::process::geteuid().as_raw() {
             return Err(Error::NotOurs { file: path.display().to_string(), owner });
         }

@@ -43,7 +43,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            // Measured: docs/decisions/006 and 017.
+            // Measured: docs/decisions/006 and 016.
             compression: Method::Zstd { level: 2 },
             block_size: 256 << 10,
             limits: Limits::default(),

@@ -121,9 +121,13 @@ pub(crate) async fn push(
     };
     let done = asking::passing_on(&mut asked.notices, events, event, wanted).await;
     drop(work);
-    let Some(done) = done else {
-        // Nobody wants it any more: what is open at the registry is closed.
+    // Nobody wants it any more, or its bytes are not to be had: what is open at the registry is
+    // closed. Which of the two is seen first of a client that leaves is chance.
+    let is_left = |failure: &Failure| failure.kind() == Kind::FileFailed;
+    if done.as_ref().is_none_or(|done| done.as_ref().is_err_and(is_left)) {
         upload.abandon().await;
+    }
+    let Some(done) = done else {
         return Err(Failure::of(Kind::Cancelled, "the client has left"));
     };
     done

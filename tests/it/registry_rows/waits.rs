@@ -73,7 +73,8 @@ fn r112_floods_cost_no_memory_and_end() {
         stage.registry.forget();
         stage.registry.script(layer(1), [steps(&[step, Step::Silence])]);
         stage.fails(variant, words);
-        let grown = stage.peak() - before;
+        // It gives memory back when it has nothing to do.
+        let grown = stage.peak().saturating_sub(before);
         assert!(grown < 8 << 10, "{variant}: {grown} KiB");
     }
 }

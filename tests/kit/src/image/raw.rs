@@ -1,6 +1,6 @@
 //! Tar entry by entry and byte by byte, for layers that no program would write.
 //!
-//! Where [`super::layer`] writes what builders of images write, this says what stands in each
+//! Where [`super::Layer`] writes what builders of images write, this says what stands in each
 //! header: wrong sizes, types that are none, records of any text. ustar headers and pax records:
 //! POSIX.1-2017, pax. Not here: reading tar.
 
