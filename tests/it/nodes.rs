@@ -1,7 +1,7 @@
 //! Two nodes on one cache: one conversion for both, takeover, chances. A node is a daemon with a
 //! runtime directory of its own (rows F43 to F50); loops are as long as `ORLOP_KIT_ROUNDS` says.
 
-use crate::world::{bytes, site};
+use crate::world::{Chance, bytes, site};
 use orlop_kit::site::{Run, end};
 use orlop_kit::{Digest, Image, Registry, Site, blobs, layer, tools, until_true};
 use rustix::process::Signal;
@@ -105,17 +105,6 @@ fn f44_f45_a_claim_that_does_not_change_is_taken_over_whatever_its_clock_says() 
         let waited = start.elapsed().as_millis();
         assert!((600..5_000).contains(&waited), "{hours} hours: {waited} ms");
         assert!(!claim.exists());
-    }
-}
-
-/// Numbers that look like chance and come again with the seed.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % most
     }
 }
 

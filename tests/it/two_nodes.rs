@@ -4,7 +4,7 @@
 //! Not here: two daemons of one host ([`crate::nodes`]).
 
 use crate::run::runnable;
-use crate::world::{bytes, script, site};
+use crate::world::{Chance, bytes, script, site};
 use orlop_kit::site::Running;
 use orlop_kit::{
     Digest, Image, Locks, Manner, Nodes, Registry, Site, blobs, layer, tools, until_true,
@@ -12,9 +12,9 @@ use orlop_kit::{
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// "No locks available", "function not implemented" (errno).
-const ENOLCK: i32 = 37;
-const ENOSYS: i32 = 38;
+/// What a file system without locks answers.
+const ENOLCK: i32 = rustix::io::Errno::NOLCK.raw_os_error();
+const ENOSYS: i32 = rustix::io::Errno::NOSYS.raw_os_error();
 /// After how long a claim is taken over in these tests.
 const STALE: Duration = Duration::from_millis(1500);
 
@@ -340,17 +340,6 @@ fn f49_without_locks_or_with_locks_for_everybody_all_is_well() {
         cleaning.outcome().success();
         same_bytes(&nodes);
         nodes.node(0).orlop(["cache", "verify"]).success();
-    }
-}
-
-/// Numbers that look like chance and come again with the seed.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % most
     }
 }
 

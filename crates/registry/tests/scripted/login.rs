@@ -1,3 +1,5 @@
+//! Logins at the scripted registry: what is proven, by which requests. Rules: `registry.md` §2.5.
+
 use orlop_credentials::{Credential, Secret};
 use orlop_kit::{Answer, Auth, Registry, any, ping, token};
 use orlop_registry::{Error, Login, Proof, Target};

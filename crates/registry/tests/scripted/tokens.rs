@@ -1,3 +1,5 @@
+//! Tokens of the scripted registry: asked for once, renewed, refused. Rules: `registry.md` §2.3.
+
 use futures::future::join_all;
 use orlop_credentials::Credential;
 use orlop_kit::{Answer, Auth, Image, Registry, any, head, ping, token};
