@@ -5,6 +5,7 @@
 //! file itself is written beside its name and renamed.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use orlop_oci::{ImageUri, LocalImage, Reference};
@@ -63,16 +64,14 @@ impl Destination {
         let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         rustix::fs::access(parent, writable)
             .map_err(|cause| Failure::file("write in", parent, &cause.into()))?;
-        // The working directory may have been removed under the command.
-        let is_removed = rustix::fs::stat(parent).is_ok_and(|found| found.st_nlink == 0);
-        if is_removed {
-            let cause = io::Error::from(io::ErrorKind::NotFound);
-            return Err(Failure::file("write in", parent, &cause));
-        }
-        if !parent.is_dir() {
-            let cause = io::Error::from(io::ErrorKind::NotADirectory);
-            return Err(Failure::file("write in", parent, &cause));
-        }
+        let found = std::fs::metadata(parent).and_then(|found| {
+            // The working directory may have been removed under the command.
+            if found.nlink() == 0 {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+        });
+        found.map_err(|cause| Failure::file("write in", parent, &cause))?;
         Ok(Self { path, replaces: force })
     }
 

@@ -6,7 +6,7 @@
 //! bytes.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -46,6 +46,7 @@ pub enum Claimed {
 /// A claim of this process; dropping it gives it up.
 #[derive(Debug)]
 pub struct Claim {
+    store: Store,
     path: PathBuf,
     stored: Stored,
 }
@@ -86,7 +87,7 @@ impl Store {
         options.write(true).create_new(true).mode(0o600);
         let made = self.mended(|| match options.open(&path) {
             Ok(file) => Ok(Some(file)),
-            Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(None),
             Err(cause) => Err(failed(cause)),
         })?;
         let Some(mut file) = made else {
@@ -94,7 +95,7 @@ impl Store {
             let store = self.clone();
             return Ok(Claimed::Theirs(Watch { store, path, last, changed: now }));
         };
-        let claim = Claim { path: path.clone(), stored };
+        let claim = Claim::held(self.clone(), path.clone(), stored);
         if let Err(cause) = file.write_all(&bytes) {
             // What has no content is nobody's: it is not given up by itself.
             drop(std::fs::remove_file(&path));
@@ -117,13 +118,19 @@ impl Store {
 }
 
 impl Claim {
+    fn held(store: Store, path: PathBuf, stored: Stored) -> Self {
+        store.held().insert(stored.nonce);
+        Self { store, path, stored }
+    }
+
     /// Says that this process is still at it; false when it no longer holds the claim. To be called
     /// every `limits::CLAIM_RENEW`.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`]: worth a line in the log, the work goes on.
     pub fn renew(&mut self) -> Result<bool, Error> {
-        if !self.is_ours() {
+        let failed = |cause| Error::disk("read", &self.path, 0, cause);
+        if !self.is_ours().map_err(failed)? {
             return Ok(false);
         }
         self.stored.beat = self.stored.beat.saturating_add(1);
@@ -138,19 +145,23 @@ impl Claim {
     }
 
     /// Whether the file still says that this process holds it.
-    fn is_ours(&self) -> bool {
-        read(&self.path)
-            .and_then(|bytes| decode(&bytes))
-            .is_some_and(|stored| stored.nonce == self.stored.nonce)
+    fn is_ours(&self) -> io::Result<bool> {
+        let found = decode(&read(&self.path)?);
+        Ok(found.is_some_and(|stored| stored.nonce == self.stored.nonce))
+    }
+
+    /// Removes the file, unless somebody has taken it over meanwhile: then it is theirs.
+    fn give_up(&self) -> io::Result<()> {
+        if self.is_ours()? { std::fs::remove_file(&self.path) } else { Ok(()) }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Somebody may have taken it over meanwhile: then it is theirs.
-        if self.is_ours() {
-            drop(std::fs::remove_file(&self.path));
-        }
+        // Once more where that failed: other processes wait for a claim that is left until it is
+        // stale. This one knows that it holds it no more.
+        let _removed = self.give_up().or_else(|_| self.give_up());
+        self.store.held().remove(&self.stored.nonce);
     }
 }
 
@@ -158,7 +169,12 @@ impl Watch {
     /// Looks at the claim, which is stale when it has not changed for so long. To be called every
     /// second or so.
     pub fn look(&mut self, now: Instant, stale: Duration) -> Seen {
-        let Some(bytes) = read(&self.path) else { return Seen::Gone };
+        let bytes = match read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Seen::Gone,
+            // What cannot be read has not changed.
+            Err(_) => self.last.clone(),
+        };
         if bytes != self.last {
             self.last = bytes;
             self.changed = now;
@@ -191,16 +207,23 @@ impl Watch {
         let stored = self.store.new_claim();
         let bytes = encode(&stored, &self.path)?;
         self.store.publish_bytes(&self.path, &bytes)?;
-        Ok(Claim { path: self.path, stored })
+        Ok(Claim::held(self.store, self.path, stored))
     }
 
-    /// True when the holder was a process of this host's boot that has ended.
+    /// True when the holder was a process of this host's boot that has ended, or this one, which
+    /// holds it no more.
     fn is_holder_dead(&self) -> bool {
         let Some(stored) = decode(&self.last) else { return false };
         let settings = self.store.settings();
         let here = (&stored.host, &stored.boot, &stored.space)
             == (&settings.host, &settings.boot, &settings.processes);
-        here && !settings.boot.is_empty() && is_dead(stored.pid)
+        if !here || settings.boot.is_empty() {
+            return false;
+        }
+        match stored.pid == settings.pid {
+            true => !self.store.held().contains(&stored.nonce),
+            false => is_dead(stored.pid),
+        }
     }
 }
 
@@ -217,9 +240,10 @@ fn is_dead(pid: u32) -> bool {
     matches!(state, Some("Z" | "X"))
 }
 
-fn read(path: &Path) -> Option<Vec<u8>> {
-    let file = File::open(path).ok()?;
-    crate::files::read_all(&file, LIMIT).ok().map(Option::unwrap_or_default)
+/// What a claim says; nothing where it says more than a claim can.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    crate::files::read_all(&file, LIMIT).map(Option::unwrap_or_default)
 }
 
 fn decode(bytes: &[u8]) -> Option<Stored> {
@@ -324,6 +348,24 @@ mod tests {
         rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).unwrap();
         assert_eq!(watch.look(now, STALE), Seen::Stale);
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn f29_a_claim_that_could_not_be_given_up_is_not_waited_for_by_its_own_process() {
+        let (_directory, store) = store();
+        let now = Instant::now();
+        let claim = ours(store.claim(&entry(), now).unwrap());
+        let path = claim.path.clone();
+        let text = std::fs::read(&path).unwrap();
+        assert_eq!(theirs(store.claim(&entry(), now).unwrap()).look(now, STALE), Seen::Alive);
+        drop(claim);
+        std::fs::write(&path, text).unwrap();
+        let mut watch = theirs(store.claim(&entry(), now).unwrap());
+        assert_eq!(watch.look(now, STALE), Seen::Stale);
+        let taken = watch.take_over().unwrap();
+        assert_eq!(theirs(store.claim(&entry(), now).unwrap()).look(now, STALE), Seen::Alive);
+        drop(taken);
+        assert!(!path.exists());
     }
 
     #[test]

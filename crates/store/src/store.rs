@@ -1,7 +1,8 @@
 //! The handle of an open cache. What it can do is in the files of the nouns.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::layout::Layout;
 use crate::{Entry, Error};
@@ -45,6 +46,8 @@ struct Inner {
     /// A cache that cannot be written: what is not in this one is looked for there.
     under: Option<Layout>,
     settings: Settings,
+    /// Numbers of the claims that are held through this handle.
+    held: Mutex<BTreeSet<u64>>,
 }
 
 impl Store {
@@ -55,7 +58,7 @@ impl Store {
     /// untouched. [`Error::DiskFull`], [`Error::Disk`].
     pub fn open(root: &Path, settings: Settings) -> Result<Self, Error> {
         let layout = Layout::make(root)?;
-        Ok(Self(Arc::new(Inner { layout, under: None, settings })))
+        Ok(Self(Arc::new(Inner { layout, under: None, settings, held: Mutex::default() })))
     }
 
     /// Opens the cache in `root`, and under it one that cannot be written, to use what is in that.
@@ -67,7 +70,7 @@ impl Store {
     pub fn open_over(root: &Path, under: &Path, settings: Settings) -> Result<Self, Error> {
         let under = Some(Layout::existing(under)?);
         let layout = Layout::make(root)?;
-        Ok(Self(Arc::new(Inner { layout, under, settings })))
+        Ok(Self(Arc::new(Inner { layout, under, settings, held: Mutex::default() })))
     }
 
     /// Removes a cache of whatever format, so that the next opening makes a new one.
@@ -131,6 +134,11 @@ impl Store {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// Numbers of the claims that are held through this handle and its clones.
+    pub(crate) fn held(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
