@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::options::Method;
 use crate::segment::{Block, BlockList};
-use crate::workers::{BlockKind, Written};
+use crate::workers::{BlockKind, Task, Written};
 
 /// A block as it came from a worker, or holes.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ pub(crate) struct Sink {
     method: Method,
     block_size: usize,
     written: Written,
+    task: Task,
     state: Mutex<State>,
     progressed: Condvar,
 }
@@ -47,9 +48,19 @@ struct State {
 }
 
 impl Sink {
-    pub(crate) fn new(file: File, method: Method, block_size: usize, written: Written) -> Self {
+    pub(crate) fn new(
+        (file, written): (File, Written),
+        method: Method,
+        block_size: usize,
+        task: Task,
+    ) -> Self {
         let (state, progressed) = (Mutex::default(), Condvar::new());
-        Self { file, method, block_size, written, state, progressed }
+        Self { file, method, block_size, written, task, state, progressed }
+    }
+
+    /// What is done for the layer.
+    pub(crate) fn task(&self) -> &Task {
+        &self.task
     }
 
     pub(crate) fn method(&self) -> Method {

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::pipeline::LayerSource;
 use crate::tar::{Bytes, Fault};
-use crate::workers::{Hashing, Of};
+use crate::workers::{Hashing, Of, Pace};
 
 /// Bytes read from the blob at a time.
 const BLOB_PIECE: usize = 128 << 10;
@@ -28,6 +28,7 @@ pub(crate) struct Source<'a, 'scope> {
     stop: &'a AtomicBool,
     blob: &'a mut dyn Read,
     hashing: Hashing<'scope>,
+    pace: Pace,
     decoder: Option<Decoder>,
     input: Arc<Vec<u8>>,
     input_position: usize,
@@ -50,7 +51,7 @@ impl<'a, 'scope> Source<'a, 'scope> {
         layer: &'a LayerSource,
         blob: &'a mut dyn Read,
         limits: Limits,
-        hashing: Hashing<'scope>,
+        (hashing, pace): (Hashing<'scope>, Pace),
         stop: &'a AtomicBool,
     ) -> Self {
         Self {
@@ -59,6 +60,7 @@ impl<'a, 'scope> Source<'a, 'scope> {
             stop,
             blob,
             hashing,
+            pace,
             decoder: None,
             input: Arc::default(),
             input_position: 0,
@@ -130,7 +132,7 @@ impl<'a, 'scope> Source<'a, 'scope> {
         let mut piece = self.hashing.buffer(BLOB_PIECE);
         let mut filled = 0;
         while let Some(room) = piece.get_mut(filled..).filter(|room| !room.is_empty()) {
-            match self.blob.read(room) {
+            match self.pace.reading(|| self.blob.read(room)) {
                 Ok(0) => {
                     self.blob_ended = true;
                     break;
@@ -143,6 +145,7 @@ impl<'a, 'scope> Source<'a, 'scope> {
             }
         }
         piece.truncate(filled);
+        self.pace.read(filled as u64);
         self.blob_bytes = self.blob_bytes.saturating_add(filled as u64);
         if self.blob_bytes > self.layer.size {
             return Err(self.wrong_size());
@@ -161,6 +164,7 @@ impl<'a, 'scope> Source<'a, 'scope> {
         }
         self.output = Arc::default();
         self.output_position = 0;
+        self.pace.piece();
         let mut piece = self.hashing.buffer(TAR_PIECE);
         let mut filled = 0;
         while filled < TAR_PIECE {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use orlop_image::{Conversion, LayerSource, Options};
+use orlop_image::{Conversion, LayerSource, Options, Workers};
 use orlop_oci::{Descriptor, DiffId};
 use orlop_proto::v1::Kind;
 use orlop_registry::{Position, Sources};
@@ -70,6 +70,7 @@ pub(crate) async fn segment(
     daemon: Daemon,
     sources: Sources,
     layer: Layer,
+    workers: Workers,
     facts: Arc<Facts>,
 ) -> Result<Arc<Converted>, Failure> {
     let entry = Entry::Segment(layer.key.clone());
@@ -82,7 +83,7 @@ pub(crate) async fn segment(
         }
         Turn::Ours(held) => held,
     };
-    let attempt = || try_segment(&daemon, &sources, &layer, &facts);
+    let attempt = || try_segment(&daemon, &sources, &layer, &workers, &facts);
     let converted = until_true(&sources, &layer.descriptor, attempt).await?;
     daemon.counts.layers_converted.add(1);
     Ok(converted)
@@ -138,10 +139,11 @@ async fn try_segment(
     daemon: &Daemon,
     sources: &Sources,
     layer: &Layer,
+    workers: &Workers,
     facts: &Facts,
 ) -> Result<Converted, Ended> {
     let partial = open_partial(daemon, &layer.descriptor).await?;
-    let outcome = convert(daemon, sources, layer, facts, &partial).await;
+    let outcome = convert(daemon, sources, (layer, workers), facts, &partial).await;
     match &outcome {
         Err(Ended::Failed(failure)) if is_worth_keeping(failure) => keep(daemon, partial).await,
         // It is not needed any more, or what is kept may be what is wrong.
@@ -153,7 +155,7 @@ async fn try_segment(
 async fn convert(
     daemon: &Daemon,
     sources: &Sources,
-    layer: &Layer,
+    (layer, workers): (&Layer, &Workers),
     facts: &Facts,
     partial: &Shared,
 ) -> Result<Converted, Ended> {
@@ -169,9 +171,9 @@ async fn convert(
     let joined = spool::join(sources, &descriptor, position, partial).map_err(Failure::from)?;
     let (feed, mut reader) = joined;
     let source = layer.source();
-    let (shared, own) = (daemon.clone(), layer.clone());
+    let (shared, own, workers) = (daemon.clone(), layer.clone(), workers.clone());
     let convert = daemon.tasks.blocking("convert", move |stop| {
-        let made = make(&shared, &own, &source, &mut reader, stop);
+        let made = make(&shared, (&own, &workers), &source, &mut reader, stop);
         // The feed must not wait for a reader that has ended.
         drop(reader);
         made
@@ -200,14 +202,14 @@ async fn convert(
 /// Converts what `reader` gives and publishes it. Blocks.
 pub(super) fn make(
     daemon: &Daemon,
-    layer: &Layer,
+    (layer, workers): (&Layer, &Workers),
     source: &LayerSource,
     reader: &mut dyn io::Read,
     stop: &Stop,
 ) -> Result<Converted, Error> {
     let store = &daemon.store;
     let mut draft = store.draft_segment(&layer.key)?;
-    let (options, workers) = (&layer.options, &daemon.workers);
+    let options = &layer.options;
     let made = orlop_image::convert(source, reader, draft.data(), options, workers, stop.flag());
     let full = |error| disk_full(error, store.root(), source.size);
     let Conversion { index, warnings } = made.map_err(full)?;

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use orlop_config::settings::{Compression, Settings};
-use orlop_image::{ImageInputs, Method, Options, Recipe, SegmentIndex, build_recipe, segment_key};
-use orlop_image::{SegmentKey, recipe_key};
+use orlop_image::{ImageInputs, Method, Options, Recipe, SegmentIndex, Workers};
+use orlop_image::{SegmentKey, build_recipe, recipe_key, segment_key};
 use orlop_oci::{Descriptor, ImageConfig, Platform};
 use orlop_proto::v1::{self, Kind, pull_done, pull_event};
 use orlop_registry::{Limits, Sources};
@@ -220,17 +220,19 @@ async fn try_pull_image(
     }
     resolved(events, &image.chosen, false, layers).await;
     let missing = image.layers.iter().zip(&present).filter(|(_, present)| !**present);
-    let missing = missing.map(|(layer, _)| layer.descriptor.size).fold(0, u64::saturating_add);
-    make_room(daemon, missing).await?;
+    let missing = missing.map(|(Layer { descriptor, .. }, _)| descriptor);
+    let missing: Vec<_> = missing.map(|layer| (layer.digest.clone(), layer.size)).collect();
+    make_room(daemon, missing.iter().map(|(_, size)| *size).fold(0, u64::saturating_add)).await?;
     let phase = v1::PullPhase::Converting.into();
     tell(events, pull_event::Event::Phase(phase)).await;
+    let workers = daemon.workers.for_image(&missing);
     let join = || -> Vec<Joined<Arc<Converted>>> {
         let layers = image.layers.iter().zip(&present).enumerate();
         let mut layers: Vec<_> = layers.collect();
         // The largest has its place first: begun last, all would wait for it alone.
         layers.sort_by_key(|(_, (layer, _))| std::cmp::Reverse(layer.descriptor.size));
         let begin = |(number, (layer, present)): (usize, (&Layer, &bool))| {
-            (number, fly(daemon, origin, number, layer, *present))
+            (number, fly(daemon, origin, number, (layer, &workers), *present))
         };
         let mut flights: Vec<_> = layers.into_iter().map(begin).collect();
         flights.sort_by_key(|(number, _)| *number);
@@ -266,10 +268,11 @@ fn fly(
     daemon: &Daemon,
     origin: &Origin,
     number: usize,
-    layer: &Layer,
+    (layer, workers): (&Layer, &Workers),
     is_present: bool,
 ) -> Joined<Arc<Converted>> {
     let (shared, origin, layer) = (daemon.clone(), origin.clone(), layer.clone());
+    let workers = workers.clone();
     let (digest, size) = (layer.descriptor.digest.to_string(), layer.descriptor.size);
     let key = match &origin {
         Origin::Registry(_) => layer.key.to_string(),
@@ -287,10 +290,12 @@ fn fly(
         }
         match origin {
             Origin::Registry(Some(sources)) => {
-                convert::segment(shared, sources, layer, facts).await
+                convert::segment(shared, sources, layer, workers, facts).await
             }
             Origin::Registry(None) => Err(absent(&layer.descriptor.digest)),
-            Origin::Local(archive) => local::segment(shared, archive, number, layer, facts).await,
+            Origin::Local(archive) => {
+                local::segment(shared, archive, number, (layer, workers), facts).await
+            }
         }
     })
 }

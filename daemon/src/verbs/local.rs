@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use orlop_archive::{Archive, Content, Form, Limits};
 use orlop_config::settings::Settings;
+use orlop_image::Workers;
 use orlop_oci::{ImageConfig, LocalImage};
 use orlop_proto::v1::{self, Kind};
 use orlop_registry::Fetched;
@@ -177,14 +178,14 @@ pub(super) async fn segment(
     daemon: Daemon,
     archive: Arc<orlop_archive::Chosen>,
     number: usize,
-    layer: Layer,
+    (layer, workers): (Layer, Workers),
     facts: Arc<Facts>,
 ) -> Result<Arc<Converted>, Failure> {
     let shared = daemon.clone();
     let work = move |stop: &Stop| {
         let content = archive.layer(number)?;
         let mut reader = Counted { content, read: 0, facts: &facts };
-        let made = convert::make(&shared, &layer, &layer.source(), &mut reader, stop);
+        let made = convert::make(&shared, (&layer, &workers), &layer.source(), &mut reader, stop);
         made.map_err(|error| failure(error, &archive, number))
     };
     let _turn = daemon.conversions.acquire().await;

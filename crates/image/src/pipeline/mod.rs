@@ -82,9 +82,11 @@ pub fn convert(
     std::thread::scope(|scope| {
         let hashing = Hashing::start(scope, layer.digest.algorithm(), tar_algorithm)
             .map_err(|cause| Error::Disk { what: "starting a thread", cause })?;
-        let source = Source::new(layer, blob, options.limits, hashing, stop);
+        let pace = workers.pace(&layer.digest, layer.size);
+        let task = pace.task().clone();
+        let source = Source::new(layer, blob, options.limits, (hashing, pace), stop);
         let (written, syncing) = Syncing::start(scope, &file, layer.size);
-        let sink = Arc::new(Sink::new(file, options.compression, block_size, written));
+        let sink = Arc::new(Sink::new((file, written), options.compression, block_size, task));
         let mut blocks = Blocks::new(workers, sink);
         let mut entries = Entries::new(options.limits);
         let mut reader = Reader::new(source, options.limits);

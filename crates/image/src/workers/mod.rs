@@ -8,6 +8,7 @@
 
 mod encode;
 mod hashing;
+mod precedence;
 mod syncing;
 mod turns;
 
@@ -15,10 +16,14 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use orlop_oci::Digest;
+
 use crate::sink::{Made, Sink};
 use encode::Encoded;
 pub(crate) use encode::{BlockKind, Encoder};
 pub(crate) use hashing::{Hashing, Of};
+pub(crate) use precedence::{Pace, Task};
+use precedence::{Precedence, Waiting};
 pub(crate) use syncing::{Syncing, Written};
 use turns::Turns;
 
@@ -31,6 +36,8 @@ const BLOCKS_PER_THREAD: usize = 6;
 #[derive(Clone)]
 pub struct Workers {
     team: Arc<Team>,
+    /// Who waits for what is done, where that is known.
+    _waiting: Option<Arc<Waiting>>,
 }
 
 impl fmt::Debug for Workers {
@@ -51,6 +58,7 @@ struct Shared {
     /// A block was written.
     room: Condvar,
     threads: usize,
+    precedence: Arc<Precedence>,
 }
 
 #[derive(Default)]
@@ -85,6 +93,7 @@ impl Workers {
             work: Condvar::new(),
             room: Condvar::new(),
             threads: threads.max(1),
+            precedence: Arc::default(),
         });
         let start = |number: usize| {
             let shared = Arc::clone(&shared);
@@ -92,7 +101,20 @@ impl Workers {
             thread.spawn(move || shared.work_through()).ok()
         };
         let threads = (0..threads.max(1)).map_while(start).collect();
-        Self { team: Arc::new(Team { shared, threads }) }
+        Self { team: Arc::new(Team { shared, threads }), _waiting: None }
+    }
+
+    /// The same threads for the layers of an image that lacks these, of so many bytes each: as long
+    /// as the handle or a clone of it lives, what only larger images wait for gives way to them.
+    #[must_use]
+    pub fn for_image(&self, missing: &[(Digest, u64)]) -> Self {
+        let waiting = self.team.shared.precedence.wait_for(missing);
+        Self { team: Arc::clone(&self.team), _waiting: Some(Arc::new(waiting)) }
+    }
+
+    /// The pace of a layer's reader.
+    pub(crate) fn pace(&self, digest: &Digest, bytes: u64) -> Pace {
+        self.team.shared.precedence.pace(digest, bytes)
     }
 
     /// Frees the buffers that are kept for later.
@@ -113,6 +135,7 @@ impl Workers {
     pub(crate) fn submit(&self, input: Vec<u8>, kind: BlockKind, number: u64, sink: &Arc<Sink>) {
         let shared = &self.team.shared;
         let job = Job { input, kind, number, sink: Arc::clone(sink) };
+        sink.task().begin();
         if self.team.threads.is_empty() {
             shared.process(job, &mut Encoder::default());
             return;
@@ -166,7 +189,10 @@ impl Shared {
             Err(cause) => (Made::Failed(cause), input),
         };
         self.recycle(spare);
-        sink.put(number, made, &mut |buffer| self.written(of, buffer));
+        sink.put(number, made, &mut |buffer| {
+            self.written(of, buffer);
+            sink.task().end();
+        });
     }
 
     /// A block was written: its buffer is free, and there is room for another.
