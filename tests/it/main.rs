@@ -37,6 +37,7 @@ mod offline;
 mod oras;
 mod others;
 mod places;
+mod power;
 mod proxies;
 mod pull;
 mod pull_faults;

@@ -1,5 +1,5 @@
-//! Directories: a draft of one that becomes visible with all its files at once, and moving a
-//! visible thing out of sight.
+//! Directories: making those that are missing, a draft of one that becomes visible with all its
+//! files at once, and moving a visible thing out of sight.
 //!
 //! The draft is a directory with a temporary name below `temporary`, held with a shared `flock` like
 //! a file draft. Files are written into it by name, then all are synced, then the directory is
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::PublishError;
@@ -142,6 +142,51 @@ pub fn adopt(file: &File, from: &Path, to: &Path) -> Result<(), PublishError> {
     sync_directory(&parent).map_err(disk("sync"))
 }
 
+/// Makes a directory (mode 0700) with its parents, those that are missing, so that they last: what
+/// is published in a new directory goes with it in a power cut until the directory around it was
+/// synced.
+///
+/// # Errors
+/// [`PublishError::Disk`] with the path that could not be made or synced.
+pub fn make_directories(path: &Path) -> Result<(), PublishError> {
+    let mut missing = Vec::new();
+    let mut at = path;
+    while !is_directory(at) && missing.last() != Some(&at) {
+        missing.push(at);
+        at = directory_of(at);
+    }
+    for made in missing.into_iter().rev() {
+        match rustix::fs::mkdirat(CWD, made, Mode::RWXU) {
+            Ok(()) => {}
+            Err(_) if is_directory(made) => {}
+            Err(cause) => return Err(PublishError::disk(made, "create", cause)),
+        }
+        sync_name(made)?;
+    }
+    Ok(())
+}
+
+/// Makes the name of a file or directory that is there last. For directories that somebody else may
+/// have made just now.
+///
+/// # Errors
+/// [`PublishError::Disk`].
+pub fn sync_name(path: &Path) -> Result<(), PublishError> {
+    match open_directory(directory_of(path)) {
+        Ok(parent) => {
+            sync_directory(&parent).map_err(|cause| PublishError::disk(path, "sync", cause))
+        }
+        // One that may be passed through and not be read cannot be synced.
+        Err(Errno::ACCESS) => Ok(()),
+        Err(cause) => Err(PublishError::disk(path, "open", cause)),
+    }
+}
+
+fn is_directory(path: &Path) -> bool {
+    rustix::fs::stat(path)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
 /// Moves a file or directory out of sight, to a name that must be free, within one file system.
 /// Nothing is synced: what is out of sight does not matter after a crash.
 ///
@@ -209,6 +254,21 @@ mod tests {
         assert!(matches!(error, PublishError::Exists { .. }), "{error}");
         assert_eq!(fs::read(target.join("data")).unwrap(), b"first");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn missing_directories_are_made_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        make_directories(&path).unwrap();
+        make_directories(&path).unwrap();
+        for made in [root.path().join("a"), path.clone()] {
+            assert_eq!(fs::metadata(made).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+        fs::write(path.join("file"), b"x").unwrap();
+        let error = make_directories(&path.join("file/below")).unwrap_err();
+        assert!(error.to_string().ends_with("file"), "{error}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod error;
 mod names;
 mod sweep;
 
-pub use directory::{DirectoryDraft, adopt, move_aside};
+pub use directory::{DirectoryDraft, adopt, make_directories, move_aside, sync_name};
 pub use draft::{Draft, Mode};
 pub use error::{PublishError, is_disk_full};
 pub use sweep::sweep;

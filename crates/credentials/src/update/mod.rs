@@ -249,11 +249,15 @@ fn locked<T>(
     let path = resolve(&target.path)?;
     // A link into a directory that is missing is a mistake, not a wish for that directory.
     if target.is_default && path == target.path {
-        make_directory(parent(&path))?;
+        let failed = |cause| Error::Publish { file: target.name.clone(), cause };
+        orlop_publish::make_directories(parent(&path)).map_err(failed)?;
+        // Another login may have made it just now, and not have synced it yet.
+        orlop_publish::sync_name(parent(&path)).map_err(failed)?;
     }
     let lock = Lock::take(&path, target.limits.lock_time)?;
     check_owner(&path, &target.name)?;
-    if lock.was_there {
+    // After a power cut a draft may be there without a lock; a default directory is a small one.
+    if lock.was_there || target.is_default {
         let removed = orlop_publish::sweep(parent(&path));
         tracing::debug!(removed, "drafts of dead processes");
     }
@@ -304,15 +308,6 @@ fn parent(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
-}
-
-fn make_directory(path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|cause| Error::Disk { doing: "make the directory", path: path.to_owned(), cause })
 }
 
 fn check_owner(path: &Path, name: &str) -> Result<(), Error> {

@@ -4,6 +4,7 @@
 //! rest, each of: nothing, all, all but one, some by chance, and sizes without their bytes.
 
 use super::files::{Files, Node, Op, TOP};
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -70,30 +71,14 @@ impl WriteLog {
     /// The operations that are not lost.
     fn left(&self, cut: usize, loss: Loss) -> Vec<Op> {
         let ops = &self.ops[..cut];
-        let is_synced = |at: usize, op: &Op| {
-            ops[at..].iter().any(|later| match later {
-                Op::SyncFile { node } => op.file() == Some(*node),
-                Op::SyncDirectory { node } => {
-                    op.directories().is_some_and(|both| both.contains(node))
-                }
-                _ => false,
-            })
-        };
-        let unsynced: Vec<usize> = ops
-            .iter()
-            .enumerate()
-            .filter(|(at, op)| {
-                (op.file().is_some() || op.directories().is_some()) && !is_synced(*at, op)
-            })
-            .map(|(at, _)| at)
-            .collect();
+        let unsynced = unsynced(ops);
         let mut seed = match loss {
             Loss::Some(seed) => seed,
             _ => 0,
         };
         let mut left = Vec::new();
         for (at, op) in ops.iter().enumerate() {
-            let Some(number) = unsynced.iter().rev().position(|one| *one == at) else {
+            let Some(&number) = unsynced.get(&at) else {
                 left.push(op.clone());
                 continue;
             };
@@ -116,6 +101,29 @@ impl WriteLog {
         }
         left
     }
+}
+
+/// The operations that no later sync covers, each with its number from the newest.
+fn unsynced(ops: &[Op]) -> BTreeMap<usize, usize> {
+    let (mut files, mut directories) = (BTreeSet::new(), BTreeSet::new());
+    let mut unsynced = BTreeMap::new();
+    for (at, op) in ops.iter().enumerate().rev() {
+        match op {
+            Op::SyncFile { node } => drop(files.insert(*node)),
+            // Its own mode and owner are as those of a file.
+            Op::SyncDirectory { node } => drop((directories.insert(*node), files.insert(*node))),
+            _ => {
+                let is_synced = op.file().is_none_or(|node| files.contains(&node))
+                    && op
+                        .directories()
+                        .is_none_or(|both| both.iter().any(|one| directories.contains(one)));
+                if !is_synced {
+                    unsynced.insert(at, unsynced.len());
+                }
+            }
+        }
+    }
+    unsynced
 }
 
 fn write(files: &Files, directory: u64, at: &Path) {

@@ -47,6 +47,10 @@ pub(super) enum Op {
         node: u64,
         mode: u32,
     },
+    Owner {
+        node: u64,
+        owner: (u32, u32),
+    },
     Name {
         node: u64,
         parent: u64,
@@ -78,9 +82,10 @@ impl Op {
     /// The file whose sync makes it last.
     pub(super) const fn file(&self) -> Option<u64> {
         match self {
-            Self::Write { node, .. } | Self::Size { node, .. } | Self::Mode { node, .. } => {
-                Some(*node)
-            }
+            Self::Write { node, .. }
+            | Self::Size { node, .. }
+            | Self::Mode { node, .. }
+            | Self::Owner { node, .. } => Some(*node),
             _ => None,
         }
     }
@@ -172,6 +177,11 @@ impl Files {
             Op::Mode { node, mode } => {
                 if let Some(node) = self.nodes.get_mut(node) {
                     node.mode = *mode;
+                }
+            }
+            Op::Owner { node, owner } => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.owner = *owner;
                 }
             }
             Op::Name { node, parent, name } => self.set_name(*parent, name, *node),

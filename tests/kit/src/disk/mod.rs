@@ -105,6 +105,18 @@ impl Disk {
         self.state().manner.close = with;
     }
 
+    /// What was done so far lasts, whoever forgot to sync it: a test begins there.
+    pub fn settles(&self) {
+        let mut state = self.state();
+        let synced: Vec<Op> = (state.files.nodes.iter())
+            .map(|(number, node)| match node.names {
+                Some(_) => Op::SyncDirectory { node: *number },
+                None => Op::SyncFile { node: *number },
+            })
+            .collect();
+        state.log.extend(synced);
+    }
+
     /// Writes a word of the test's into the log.
     pub fn mark(&self, word: &str) {
         self.state().log.push(Op::Mark(word.to_owned()));

@@ -171,8 +171,8 @@ impl Filesystem for Served {
         _: &Request,
         node: INodeNo,
         mode: Option<u32>,
-        _: Option<u32>,
-        _: Option<u32>,
+        user: Option<u32>,
+        group: Option<u32>,
         size: Option<u64>,
         access: Option<TimeOrNow>,
         change: Option<TimeOrNow>,
@@ -187,6 +187,12 @@ impl Filesystem for Served {
         let mut state = self.state();
         if let Some(mode) = mode {
             state.act(Op::Mode { node: node.0, mode });
+        }
+        if let Ok((own_user, own_group)) = state.node(node).map(|node| node.owner)
+            && (user.is_some() || group.is_some())
+        {
+            let owner = (user.unwrap_or(own_user), group.unwrap_or(own_group));
+            state.act(Op::Owner { node: node.0, owner });
         }
         if let Some(size) = size {
             state.act(Op::Size { node: node.0, size });

@@ -16,6 +16,7 @@ pub use processes::{end, naming};
 pub use programs::Programs;
 pub use run::{Run, Running};
 
+use crate::disk::Disk;
 use crate::faults::Faults;
 use crate::nodes::Place;
 use crate::person::Person;
@@ -41,6 +42,7 @@ pub struct Site {
     settings: String,
     faults: Option<Faults>,
     place: Option<Arc<Place>>,
+    disk: Option<Disk>,
 }
 
 impl Site {
@@ -77,6 +79,7 @@ impl Site {
             settings: String::new(),
             faults: None,
             place: None,
+            disk: None,
         };
         for at in [site.home(), site.runtime(), site.work(), site.temp(), site.bin()] {
             site.make_dir(&at, 0o700);
@@ -126,6 +129,35 @@ impl Site {
     #[must_use]
     pub(crate) fn inside(mut self, place: Arc<Place>) -> Self {
         self.place = Some(place);
+        self
+    }
+
+    /// Puts a disk of its own ([`Disk`]) where this directory of the site is, which is made; `None`
+    /// where FUSE cannot be had.
+    #[must_use]
+    pub fn with_disk(mut self, at: &Path) -> Option<Self> {
+        if !at.exists() {
+            self.make_dir(at, 0o700);
+        }
+        self.disk = Some(Disk::mount(at, self.person)?);
+        Some(self)
+    }
+
+    /// The disk of [`Site::with_disk`].
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("the site has a disk")
+    }
+
+    /// Has its commands run on a machine that has been started again: under another boot's identity,
+    /// by the means of [`Site::write_system`].
+    #[must_use]
+    pub fn after_reboot(self) -> Self {
+        let boot = b"ffffffff-0000-4000-8000-000000000000\n";
+        self.write_system("orlop-kit-boot", boot);
         self
     }
 
@@ -364,7 +396,12 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
+        if let Some(disk) = &self.disk {
+            disk.goes_on();
+        }
         self.stop();
+        // Nobody has a file of it open any more.
+        drop(self.disk.take());
         let Some(directory) = self.directory.take() else { return };
         if std::thread::panicking() {
             crate::tools::note(&format!("kept for a look: {}", directory.keep().display()));

@@ -159,6 +159,28 @@ impl Running<'_> {
         String::from_utf8_lossy(&text).into_owned()
     }
 
+    /// Reads its standard error until a line has this text; that line.
+    ///
+    /// # Panics
+    /// When it ends without.
+    #[must_use]
+    pub fn says(&mut self, text: &str) -> String {
+        use std::io::Read as _;
+        let err = self.child.stderr.as_mut().expect("it is piped");
+        let (mut said, mut line, mut byte) = (String::new(), Vec::new(), [0]);
+        while err.read(&mut byte).expect("a pipe can be read") == 1 {
+            line.push(byte[0]);
+            if byte == *b"\n" {
+                let whole = String::from_utf8_lossy(&std::mem::take(&mut line)).into_owned();
+                if whole.contains(text) {
+                    return whole;
+                }
+                said.push_str(&whole);
+            }
+        }
+        panic!("{}: {text:?} is not said:\n{said}", self.line)
+    }
+
     /// Ends its input.
     pub fn close_input(&mut self) {
         self.stdin = None;

@@ -45,7 +45,10 @@ impl Site {
         if !self.etc().exists() {
             return (program.to_owned(), arguments);
         }
-        let script = r#"mount --bind "$0" /etc && exec "$@""#;
+        let script = r#"
+            boot=/proc/sys/kernel/random/boot_id
+            [ ! -e "$0/orlop-kit-boot" ] || mount --bind "$0/orlop-kit-boot" "$boot" || exit 97
+            mount --bind "$0" /etc && exec "$@""#;
         let mut all: Vec<OsString> = ["--user", "--map-root-user", "--mount", "sh", "-c", script]
             .iter()
             .map(OsString::from)

@@ -1,0 +1,165 @@
+//! Power cuts (row F36): all that the programs did to a disk is written down and played to a point
+//! where the machine stops; of what no sync covered by then nothing, all, one part or some is lost.
+//! What is there after that must be whole, hold what a command had promised, and be of use.
+//!
+//! A normal run takes a spread of the points, one with `ORLOP_KIT_ROUNDS` all of them. Not here:
+//! how the disk keeps its log ([`orlop_kit::disk`]).
+
+use crate::world::{basic, bytes, log_in, programs, site};
+use orlop_kit::disk::{Loss, WriteLog};
+use orlop_kit::{Image, Layer, Registry, Site, tools};
+use std::path::Path;
+
+/// A site whose home is a disk that writes down what is done to it, from here on.
+fn recorded(registries: &[&Registry]) -> Option<Site> {
+    let bare = Site::new(&programs());
+    let home = bare.home();
+    let mut site = bare.with_disk(&home)?;
+    for registry in registries {
+        site = site.insecure(registry);
+    }
+    site.disk().settles();
+    site.disk().mark("begin");
+    Some(site)
+}
+
+/// The losses that are tried at every point.
+fn losses(seed: u64) -> [Loss; 7] {
+    let some = |more| Loss::Some(seed.wrapping_mul(6).wrapping_add(more));
+    [Loss::Nothing, Loss::All, Loss::Bytes, Loss::One(0), Loss::One(1), some(1), some(2)]
+}
+
+/// Points and losses, `few` of them in a normal run, spread over all and each loss.
+fn crashes(log: &WriteLog, few: u64) -> Vec<(usize, Loss)> {
+    let begin = (0..=log.len()).find(|cut| log.has("begin", *cut)).unwrap();
+    let all: Vec<(usize, Loss)> =
+        (begin..=log.len()).flat_map(|cut| losses(cut as u64).map(|loss| (cut, loss))).collect();
+    let rounds = usize::try_from(tools::rounds(few)).unwrap();
+    if rounds >= all.len() || tools::rounds(few) != few {
+        return all;
+    }
+    // By a step that has no factor in common with the number of losses.
+    let step = (all.len() / rounds).max(1) | 1;
+    let step = if step.is_multiple_of(7) { step + 2 } else { step };
+    all.into_iter().rev().step_by(step).collect()
+}
+
+/// The names below `at` of the files that credentials are in, with their content.
+fn logins(at: &Path) -> (Option<String>, Option<String>) {
+    let read = |name: &str| std::fs::read_to_string(at.join(name)).ok();
+    (read(".docker/config.json"), read(".config/orlop/remote.yaml"))
+}
+
+/// Checks what credential files must hold after a cut, given what had been promised by then.
+fn check_logins(at: &Path, promised: &[(&str, bool)], after: &str) {
+    let (file, list) = logins(at);
+    let (file, list) = (file.unwrap_or_default(), list.unwrap_or_default());
+    if !file.is_empty() {
+        let json: Result<serde_json::Value, _> = serde_json::from_str(&file);
+        assert!(json.is_ok_and(|json| json.is_object()), "{after}: {file:?}");
+    }
+    assert!(list.is_empty() || list.ends_with('\n'), "{after}: {list:?}");
+    for (host, is_in) in promised {
+        assert_eq!(file.contains(host), *is_in, "{after}: {host} in {file:?}");
+        assert_eq!(list.contains(host), *is_in, "{after}: {host} in {list:?}");
+    }
+}
+
+#[test]
+fn f36_a_login_that_said_so_is_there_after_a_power_cut_at_any_point() {
+    let one = Registry::new().auth(basic()).image("a:1", Image::tiny()).start();
+    let two = Registry::new().auth(basic()).image("a:1", Image::tiny()).start();
+    let Some(site) = recorded(&[&one, &two]) else { return };
+    log_in(&site, &one, &[]).success();
+    site.disk().mark("one is in");
+    log_in(&site, &two, &[]).success();
+    site.disk().mark("two is in");
+    site.disk().mark("one goes");
+    let uri = format!("docker://{}", one.host());
+    site.orlop(["registry", "logout", &uri]).success();
+    site.disk().mark("one is out");
+    site.stop();
+
+    let log = site.disk().log();
+    let (host, other) = (one.host(), two.host());
+    let promised = |cut| {
+        let mut promised = Vec::new();
+        if log.has("one is out", cut) {
+            promised.push((host.as_str(), false));
+        } else if log.has("one is in", cut) && !log.has("one goes", cut) {
+            promised.push((host.as_str(), true));
+        }
+        if log.has("two is in", cut) {
+            promised.push((other.as_str(), true));
+        }
+        promised
+    };
+    let all = crashes(&log, 150);
+    tools::say(&format!("{} operations of logins, {} cuts", log.len(), all.len()));
+    for (cut, loss) in all {
+        let left = tempfile::tempdir().unwrap();
+        log.restore(cut, loss, left.path());
+        let after = format!("a cut after {cut} operations, {loss:?} lost");
+        check_logins(left.path(), &promised(cut), &after);
+    }
+
+    // The programs go on from what is left.
+    for (cut, loss) in crashes(&log, 6) {
+        let after = format!("a cut after {cut} operations, {loss:?} lost");
+        let bare = Site::new(&programs());
+        log.restore(cut, loss, &bare.home());
+        let next = bare.insecure(&one).insecure(&two).after_reboot();
+        let listed = next.orlop(["registry", "list"]).success();
+        for (host, is_in) in promised(cut) {
+            assert_eq!(listed.stdout.contains(host), is_in, "{after}: {}", listed.report());
+        }
+        log_in(&next, &one, &[]).success();
+        let mut promised = promised(cut);
+        promised.retain(|(host, _)| *host != one.host());
+        let host = one.host();
+        promised.push((&host, true));
+        check_logins(&next.home(), &promised, &after);
+        let drafts = next.tree(&next.home());
+        assert!(!drafts.iter().any(|name| name.contains(".docker/.orlop-")), "{after}: {drafts:?}");
+    }
+}
+
+/// An image with more of each layer than is distrusted of a download.
+fn image() -> Image {
+    Image::new().layer(Layer::noise("a", 3 << 20, 1)).layer(Layer::noise("b", 70_000, 2))
+}
+
+#[test]
+fn f36_a_pull_leaves_nothing_half_written_that_is_taken_for_whole() {
+    let registry = Registry::new().image("a:1", image()).start();
+    let uri = registry.docker("a:1");
+    let whole = site(&registry);
+    whole.orlop(["pull", "a.sif", &uri]).success();
+    let golden = bytes(&whole, "a.sif");
+    let Some(site) = recorded(&[&registry]) else { return };
+    let sif = site.home().join("a.sif").display().to_string();
+    site.orlop(["pull", &sif, &uri]).success();
+    site.disk().mark("pulled");
+    site.orlop(["cache", "pin", &uri]).success();
+    site.disk().mark("pinned");
+    site.stop();
+
+    let log = site.disk().log();
+    let crashes = crashes(&log, 8);
+    tools::say(&format!("{} operations of a pull, {} cuts", log.len(), crashes.len()));
+    for (cut, loss) in crashes {
+        let after = format!("a cut after {cut} operations, {loss:?} lost");
+        // A claim that came through is that of a boot that is over: nobody waits long for it.
+        let bare = Site::new(&programs()).env("ORLOP_LIMITS_CLAIM_STALE", "1s");
+        log.restore(cut, loss, &bare.home());
+        let left = std::fs::read(bare.home().join("a.sif")).ok();
+        assert!(left.as_ref().is_none_or(|left| *left == golden), "{after}: half a SIF");
+        assert!(left.is_some() || !log.has("pulled", cut), "{after}: the SIF is lost");
+        let next = bare.insecure(&registry).after_reboot();
+        let listed = next.orlop(["cache", "list", "--json"]).success();
+        if log.has("pinned", cut) {
+            assert!(listed.stdout.contains("\"pinned\": true"), "{after}: {}", listed.report());
+        }
+        next.goes_on(&after, &uri, &golden);
+    }
+}
