@@ -34,6 +34,7 @@ mod many_logins;
 mod memory;
 mod nodes;
 mod offline;
+mod old_caches;
 mod oras;
 mod others;
 mod places;

@@ -11,20 +11,18 @@ use std::path::{Path, PathBuf};
 use orlop_oci::Digest;
 use orlop_publish::{Draft, Mode, PublishError};
 
+use crate::format::{self, FORMAT, Format};
 use crate::{Entry, Error, Key};
 
-/// The format of this program. A cache of a newer one is refused.
-pub(crate) const FORMAT: u32 = 1;
-
 /// Name of the file that says the format.
-const VERSION: &str = "version";
+pub(crate) const VERSION: &str = "version";
 
 /// Tells backup programs to pass by (bford.info/cachedir).
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This directory is a cache of Orlop. What is in it can be made again.\n";
 
 /// Directories below the cache.
-const DIRECTORIES: [&str; 12] = [
+pub(crate) const DIRECTORIES: [&str; 12] = [
     "blobs",
     "blobs/sha256",
     "blobs/sha512",
@@ -56,27 +54,52 @@ impl Layout {
             what: what.to_owned(),
             cause,
         };
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(root).map_err(|cause| {
+        orlop_publish::make_directories(root).map_err(|error| {
+            let cause = match error {
+                PublishError::Disk { cause, .. } => Some(cause),
+                _ => None,
+            };
             match fs::metadata(root) {
-                Ok(found) if !found.is_dir() => unusable("is not a directory", Some(cause)),
-                _ => unusable("is not writable", Some(cause)),
+                Ok(found) if !found.is_dir() => unusable("is not a directory", cause),
+                _ => unusable("is not writable", cause),
             }
         })?;
         let layout = Self { root: root.to_owned() };
         layout.own().map_err(|(what, cause)| unusable(&what, cause))?;
-        layout.check_format()?;
+        let upgrade = match format::look(root)? {
+            Format::Older => Some(format::set_old_aside(&layout)?),
+            Format::None | Format::This => None,
+        };
+        layout.make_directories()?;
+        layout.write_once("CACHEDIR.TAG", CACHEDIR_TAG.as_bytes())?;
+        layout.write_once(VERSION, format!("{FORMAT}\n").as_bytes())?;
+        upgrade.map_or(Ok(()), |upgrade| upgrade.finish(&layout))?;
+        Ok(layout)
+    }
+
+    /// Makes the directories that are missing; those around new ones are synced once each.
+    fn make_directories(&self) -> Result<(), Error> {
+        let mut around = std::collections::BTreeMap::new();
         for directory in DIRECTORIES {
-            let path = root.join(directory);
-            match fs::DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => {}
-                Err(_) if path.is_dir() => {}
-                Err(cause) => return Err(Error::disk("create", &path, 0, cause)),
+            if self.make_directory(directory)? {
+                let path = self.root.join(directory);
+                around.insert(path.parent().map(Path::to_owned), path);
             }
         }
-        layout.write_once("CACHEDIR.TAG", CACHEDIR_TAG.as_bytes())?;
-        layout.write_once("version", format!("{FORMAT}\n").as_bytes())?;
-        Ok(layout)
+        for path in around.values() {
+            orlop_publish::sync_name(path).map_err(|error| Error::publish(0, error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes one of the directories; false when it is there.
+    pub(crate) fn make_directory(&self, name: &str) -> Result<bool, Error> {
+        let path = self.root.join(name);
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => Ok(true),
+            Err(_) if path.is_dir() => Ok(false),
+            Err(cause) => Err(Error::disk("create", &path, 0, cause)),
+        }
     }
 
     /// The places of a cache that is there, without making or changing anything.
@@ -94,9 +117,10 @@ impl Layout {
         if found.uid() != rustix::process::geteuid().as_raw() {
             return Err(unusable(&format!("belongs to user {}", found.uid()), None));
         }
-        let layout = Self { root: root.to_owned() };
-        layout.check_format()?;
-        Ok(layout)
+        if format::look(root)? == Format::Older {
+            return Err(unusable("is of an older format", None));
+        }
+        Ok(Self { root: root.to_owned() })
     }
 
     /// Checks that the directory is the user's alone, and makes it so where that harms nothing.
@@ -122,21 +146,6 @@ impl Layout {
         let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         rustix::fs::access(&self.root, access)
             .map_err(|cause| ("is not writable".to_owned(), Some(cause.into())))
-    }
-
-    fn check_format(&self) -> Result<(), Error> {
-        let path = self.root.join("version");
-        let text = match fs::read(&path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(cause) => return Err(Error::disk("read", &path, 0, cause)),
-        };
-        if text.trim_end().parse() == Ok(FORMAT) {
-            return Ok(());
-        }
-        let found: String = text.trim_end().chars().take(32).flat_map(char::escape_debug).collect();
-        let found = if found.is_empty() { "\"\"".to_owned() } else { found };
-        Err(Error::Format { path: self.root.clone(), found, known: FORMAT })
     }
 
     /// Removes a cache whatever its format, so that it can be made anew.

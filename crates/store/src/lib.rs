@@ -34,6 +34,7 @@ mod document;
 mod entry;
 mod error;
 mod files;
+mod format;
 mod key;
 mod layout;
 mod lease;
