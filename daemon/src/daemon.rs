@@ -194,7 +194,7 @@ impl Daemon {
     /// Looks after the cache for ever: sweeps once, then renews leases.
     pub(crate) async fn keep_up(&self) {
         let store = self.store.clone();
-        let swept = self.blocking("sweep", move || Ok(store.sweep()?)).await;
+        let swept = self.stoppable("sweep", move |stop| Ok(store.sweep(stop)?)).await;
         tracing::debug!(?swept, "swept the cache");
         let mut ticks = tokio::time::interval(orlop_config::limits::LEASE_RENEW);
         // The first is at once: what is open for moments only needs no lease.

@@ -48,6 +48,7 @@ mod reflink;
 mod registry_rows;
 mod rules;
 mod run;
+mod strays;
 mod tags;
 mod two_nodes;
 mod web_sources;

@@ -56,12 +56,30 @@ pub(crate) fn random() -> u64 {
 
 /// Lists a directory; one that is missing has nothing in it.
 pub(crate) fn list(directory: &Path) -> Result<Vec<DirEntry>, Error> {
+    let mut all = Vec::new();
+    each(directory, |found| {
+        all.push(found);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Goes through a directory, one name at a time: there may be a million. One that is missing has
+/// nothing in it.
+pub(crate) fn each(
+    directory: &Path,
+    mut visit: impl FnMut(DirEntry) -> Result<(), Error>,
+) -> Result<(), Error> {
     let failed = |cause| Error::disk("read", directory, 0, cause);
-    match std::fs::read_dir(directory) {
-        Ok(found) => found.collect::<Result<_, _>>().map_err(failed),
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(cause) => Err(failed(cause)),
+    let found = match std::fs::read_dir(directory) {
+        Ok(found) => found,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(cause) => return Err(failed(cause)),
+    };
+    for entry in found {
+        visit(entry.map_err(failed)?)?;
     }
+    Ok(())
 }
 
 /// Sets a file's modification time to now, by the file system's clock.

@@ -20,7 +20,7 @@ use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::collect::files_of;
-use crate::files::{list, open_or_make, read_all, renew, time, touch};
+use crate::files::{each, open_or_make, read_all, renew, time, touch};
 use crate::store::Store;
 use crate::{Entry, Error};
 
@@ -220,20 +220,22 @@ impl Store {
         let stem = self.lease_stem();
         let own = format!("{}.", stem.strip_prefix("leases/").unwrap_or(&stem));
         let mut leased = BTreeSet::new();
-        for found in list(&self.layout().leases())? {
-            let Ok(name) = found.file_name().into_string() else { continue };
+        each(&self.layout().leases(), |found| {
+            let Ok(name) = found.file_name().into_string() else { return Ok(()) };
             if name == ".now" || (do_locks_work && name.starts_with(&own)) {
-                continue;
+                return Ok(());
             }
-            let Ok(file) = File::open(found.path()) else { continue };
-            let Ok(stat) = file.metadata() else { continue };
+            let Ok(file) = File::open(found.path()) else { return Ok(()) };
+            let Ok(stat) = file.metadata() else { return Ok(()) };
             let renewed = time(stat.mtime(), stat.mtime_nsec());
             if now.duration_since(renewed).is_ok_and(|age| age >= limits::LEASE_HONOURED) {
-                continue;
+                return Ok(());
             }
-            let Ok(Some(bytes)) = read_all(&file, LIMIT) else { continue };
-            leased.extend(String::from_utf8_lossy(&bytes).lines().map(str::to_owned));
-        }
+            if let Ok(Some(bytes)) = read_all(&file, LIMIT) {
+                leased.extend(String::from_utf8_lossy(&bytes).lines().map(str::to_owned));
+            }
+            Ok(())
+        })?;
         Ok(leased)
     }
 

@@ -191,7 +191,7 @@ pub(crate) mod tests {
         store.partial(&digest, 2).unwrap().append(b"{}").unwrap();
         delete();
         assert!(store.clean(&crate::Filter::default(), &false.into()).unwrap().removed.is_empty());
-        assert_eq!(store.sweep().unwrap(), 0);
+        assert_eq!(store.sweep(&false.into()).unwrap(), 0);
         assert!(store.root().join("version").exists());
     }
 

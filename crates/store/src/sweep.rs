@@ -1,55 +1,62 @@
 //! Sweeping: what dead processes left, and what is too old to be of use.
 //!
-//! Drafts in `tmp/` that nobody holds and that are over an hour old, damaged entries of that age,
-//! downloads that nobody went on with for a week, claims and leases that have gone silent. Ages are
-//! counted by the file system's clock.
+//! Drafts in `tmp/` that nobody holds and that are over an hour old, damaged entries and strays
+//! among the downloads of that age, downloads that nobody went on with for a week, claims and leases
+//! that have gone silent. Ages are counted by the file system's clock.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use orlop_config::limits;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::collect::remove_file;
-use crate::files::{list, time};
+use crate::files::{each, list, time};
 use crate::store::Store;
-use crate::{Error, Filter, Kind};
+use crate::{Entry, Error};
 
 impl Store {
     /// Sweeps the cache; returns how many files and directories went. Meant for the background
-    /// after a start.
+    /// after a start; ends early when `stop` is raised. However many there are, they are looked at
+    /// one at a time.
     ///
     /// # Errors
-    /// [`Error::Disk`] when a directory cannot be read; what cannot be removed stays.
-    pub fn sweep(&self) -> Result<u64, Error> {
-        let now = self.file_system_time()?;
+    /// [`Error::Stopped`]; [`Error::Disk`] when a directory cannot be read; what cannot be removed
+    /// stays.
+    pub fn sweep(&self, stop: &AtomicBool) -> Result<u64, Error> {
+        let sweeper = Sweeper { now: self.file_system_time()?, stop };
         let layout = self.layout();
-        let mut swept: u64 = 0;
-        let mut sweep = |directory: &Path, age: Duration, locked: bool| -> Result<(), Error> {
-            for path in old(directory, now, age)? {
-                if path.file_name().is_some_and(|name| name == "damaged") {
-                    continue;
-                }
-                let lock = if locked { alone(&path) } else { Some(None) };
-                if lock.is_some() && remove_file(&path).is_ok() {
-                    swept = swept.saturating_add(1);
-                }
-            }
-            Ok(())
-        };
-        sweep(&layout.tmp(), limits::STRAY_AGE, true)?;
-        sweep(&layout.damaged(), limits::STRAY_AGE, false)?;
-        sweep(&layout.claims(), limits::STRAY_AGE, false)?;
-        sweep(&layout.leases(), limits::LEASE_HONOURED, false)?;
-        let partials = Filter {
-            unused_since: now.checked_sub(limits::PARTIAL_KEEP),
-            kinds: vec![Kind::Partial],
-            dry_run: false,
-        };
-        let removed = self.clean(&partials, &false.into())?.removed.len() as u64;
-        Ok(swept.saturating_add(removed))
+        let strays = sweeper.strays(&layout.tmp(), limits::STRAY_AGE, |path| {
+            path == layout.damaged() || !remove_unlocked(path)
+        })?;
+        let stays = |path: &Path| remove_file(path).is_err();
+        let damaged = sweeper.strays(&layout.damaged(), limits::STRAY_AGE, stays)?;
+        let claims = sweeper.strays(&layout.claims(), limits::STRAY_AGE, stays)?;
+        let leases = sweeper.strays(&layout.leases(), limits::LEASE_HONOURED, stays)?;
+        let partials = sweeper.strays(&layout.partials(), limits::STRAY_AGE, |path| {
+            !self.sweep_partial(path, sweeper.now)
+        })?;
+        Ok([strays, damaged, claims, leases, partials].iter().sum())
+    }
+
+    /// Removes a file of `partial/` that is over an hour old where it is of no use: a download that
+    /// nobody went on with for a week, a mark without one, what is neither.
+    fn sweep_partial(&self, path: &Path, now: SystemTime) -> bool {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let named = |name: &str| crate::usage::partial(name).map(Entry::Partial);
+        if let Some(marked) = name.strip_suffix(".mark").and_then(named) {
+            return !self.own_path(&marked).exists() && remove_file(path).is_ok();
+        }
+        let Some(entry) = named(name) else { return remove_unlocked(path) };
+        let Some(info) = crate::usage::info(entry.clone(), path) else { return false };
+        let ago = |then| now.duration_since(then).unwrap_or_default();
+        ago(info.used) >= limits::PARTIAL_KEEP
+            && !self.is_written_elsewhere(&entry, ago(info.created))
+            && self.remove(&entry, true, false).unwrap_or(false)
     }
 
     /// Removes what was moved aside because it was damaged, however young; returns how many.
@@ -65,17 +72,41 @@ impl Store {
     }
 }
 
-/// What in a directory was last changed longer than `age` ago.
-fn old(directory: &Path, now: SystemTime, age: Duration) -> Result<Vec<std::path::PathBuf>, Error> {
-    let mut old = Vec::new();
-    for found in list(directory)? {
-        let Ok(stat) = found.metadata() else { continue };
-        let changed = time(stat.mtime(), stat.mtime_nsec());
-        if now.duration_since(changed).is_ok_and(|since| since > age) {
-            old.push(found.path());
-        }
+/// One sweep.
+struct Sweeper<'a> {
+    now: SystemTime,
+    stop: &'a AtomicBool,
+}
+
+impl Sweeper<'_> {
+    /// Goes through what in a directory was last changed longer than `age` ago; returns how much
+    /// went, as `stays` says of each.
+    fn strays(
+        &self,
+        directory: &Path,
+        age: Duration,
+        mut stays: impl FnMut(&Path) -> bool,
+    ) -> Result<u64, Error> {
+        let mut swept: u64 = 0;
+        each(directory, |found| {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
+            let Ok(stat) = found.metadata() else { return Ok(()) };
+            let changed = time(stat.mtime(), stat.mtime_nsec());
+            let is_old = self.now.duration_since(changed).is_ok_and(|since| since > age);
+            if is_old && !stays(&found.path()) {
+                swept = swept.saturating_add(1);
+            }
+            Ok(())
+        })?;
+        Ok(swept)
     }
-    Ok(old)
+}
+
+/// Removes a file or directory that nobody holds; says whether it went.
+fn remove_unlocked(path: &Path) -> bool {
+    alone(path).is_some_and(|_lock| remove_file(path).is_ok())
 }
 
 /// Locks a stray file or directory alone; `None` when somebody holds it, or that cannot be known.
@@ -95,7 +126,6 @@ mod tests {
     use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
     use super::*;
-    use crate::Entry;
     use crate::store::tests::{key, store};
 
     fn age(path: &Path, seconds: i64) {
@@ -126,7 +156,7 @@ mod tests {
         }
         age(&root.join("leases/x"), 7300);
         age(&draft, 3700);
-        assert_eq!(store.sweep().unwrap(), 5);
+        assert_eq!(store.sweep(&false.into()).unwrap(), 5);
         for name in ["tmp/old", "tmp/directory", "tmp/damaged/x", "claims/old", "leases/x"] {
             assert!(!root.join(name).exists(), "{name}");
         }
@@ -143,10 +173,36 @@ mod tests {
         store.partial(&digest, 10).unwrap().append(b"x").unwrap();
         let path = store.path(&Entry::Partial(digest));
         age(&path, 6 * 24 * 3600);
-        assert_eq!(store.sweep().unwrap(), 0);
+        assert_eq!(store.sweep(&false.into()).unwrap(), 0);
         age(&path, 2 * 24 * 3600);
-        assert_eq!(store.sweep().unwrap(), 1);
+        assert_eq!(store.sweep(&false.into()).unwrap(), 1);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn f40_strays_among_the_downloads_go_after_an_hour_and_marks_with_theirs() {
+        let (_directory, store) = store();
+        let (kept, none) = (Digest::sha256(b"x"), Digest::sha256(b"none"));
+        store.partial(&kept, 10).unwrap().append(b"x").unwrap();
+        let at = store.layout().partials();
+        let (mark, orphan) = (store.layout().mark(&kept), store.layout().mark(&none));
+        for path in [at.join("stray"), orphan.clone(), at.join("held")] {
+            fs::write(path, b"x").unwrap();
+        }
+        let held = File::open(at.join("held")).unwrap();
+        rustix::fs::flock(&held, FlockOperation::NonBlockingLockShared).unwrap();
+        let all = [at.join("stray"), at.join("held"), mark.clone(), orphan.clone()];
+        for path in &all {
+            age(path, 3500);
+        }
+        assert_eq!(store.sweep(&false.into()).unwrap(), 0);
+        for path in &all {
+            age(path, 200);
+        }
+        assert!(matches!(store.sweep(&true.into()), Err(Error::Stopped)));
+        assert_eq!(store.sweep(&false.into()).unwrap(), 2);
+        assert!(!at.join("stray").exists() && !orphan.exists());
+        assert!(mark.exists() && at.join("held").exists());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use orlop_oci::{Algorithm, Digest};
 
-use crate::files::{list, time};
+use crate::files::{each, time};
 use crate::store::Store;
 use crate::{Entry, Error, Info, Key, Kind};
 
@@ -88,7 +88,7 @@ fn key(name: &str) -> Option<Key> {
     name.parse().ok()
 }
 
-fn partial(name: &str) -> Option<Digest> {
+pub(crate) fn partial(name: &str) -> Option<Digest> {
     name.replacen('-', ":", 1).parse().ok()
 }
 
@@ -97,16 +97,17 @@ fn walk(
     entries: &mut Vec<Info>,
     entry: impl Fn(&str) -> Option<Entry>,
 ) -> Result<(), Error> {
-    for found in list(directory)? {
+    each(directory, |found| {
         let name = found.file_name();
-        let Some(entry) = name.to_str().and_then(&entry) else { continue };
-        entries.extend(info(entry, &found.path()));
-    }
-    Ok(())
+        if let Some(entry) = name.to_str().and_then(&entry) {
+            entries.extend(info(entry, &found.path()));
+        }
+        Ok(())
+    })
 }
 
 /// Looks at an entry's files; `None` when it is gone.
-fn info(entry: Entry, path: &Path) -> Option<Info> {
+pub(crate) fn info(entry: Entry, path: &Path) -> Option<Info> {
     let (main, more) = match entry {
         Entry::Segment(_) => (path.join("data"), Some(path.join("index"))),
         _ => (path.to_owned(), None),

@@ -132,7 +132,12 @@ impl Store {
     }
 
     /// Removes one entry; false when somebody on this node uses it.
-    fn remove(&self, entry: &Entry, is_free_unlocked: bool, dry_run: bool) -> Result<bool, Error> {
+    pub(crate) fn remove(
+        &self,
+        entry: &Entry,
+        is_free_unlocked: bool,
+        dry_run: bool,
+    ) -> Result<bool, Error> {
         let path = self.own_path(entry);
         let Some(locks) = lock_all(&files_of(entry, &path), is_free_unlocked) else {
             return Ok(false);
