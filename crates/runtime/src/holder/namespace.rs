@@ -38,14 +38,16 @@ fn write(path: &str, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Attaches a detached mount over the current directory: before Linux 6.15 a detached mount cannot
-/// be copied.
+/// Attaches a detached mount over the root directory: before Linux 6.15 a detached mount cannot be
+/// copied. What this process looks up from `/` is still found below the mount. A directory that
+/// somebody may remove, such as the cache, would take the mount with it (mount_namespaces(7),
+/// "Restrictions on mount namespaces": what is removed is unmounted elsewhere).
 ///
 /// # Errors
 /// The system's.
 pub(super) fn attach(mount: &OwnedFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    Ok(move_mount(mount, "", CWD, ".", flags)?)
+    Ok(move_mount(mount, "", CWD, "/", flags)?)
 }
 
 /// Attaches a read-only, nosuid, nodev mount of a directory over the directory itself, and returns

@@ -158,7 +158,9 @@ fn become_holder(
     let reader = open_image(start.image, files, stay.clone())?;
 
     // The current directory is the one descriptor that follows into the new mount namespace.
-    rustix::process::fchdir(cache.as_ref().unwrap_or(&directory)).map_err(Failure::system)?;
+    if let Some(cache) = &cache {
+        rustix::process::fchdir(cache).map_err(Failure::system)?;
+    }
     let user_namespace =
         namespace::enter(start.mapping).map_err(Failure::new(Step::UserNamespace))?;
     let lease = stay.map(|stay| stay.lease()).transpose().map_err(Failure::new(Step::Gone))?;

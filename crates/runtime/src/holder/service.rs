@@ -92,7 +92,13 @@ impl Service {
     /// The system's.
     pub(super) fn answer(&mut self, socket: &OwnedFd, user: Option<OwnedFd>) -> io::Result<()> {
         let mount = self.mount.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        let copy = namespace::copy(&mount.mount)?;
+        let copy = match namespace::copy(&mount.mount) {
+            Ok(copy) => copy,
+            Err(cause) => {
+                self.retire();
+                return Err(cause);
+            }
+        };
         let answer = Answer::Ready { is_unpacked: mount.lease.is_some() };
         send(socket, &answer, &[mount.user_namespace.as_fd(), copy.as_fd()])?;
         if let Some(user) = user {
@@ -171,6 +177,14 @@ impl Service {
             if let Ok((Join, mut descriptors)) = receive::<Join>(&caller) {
                 let _went = self.answer(&caller, descriptors.pop());
             }
+        }
+    }
+
+    /// Takes the socket away: the mount is gone with the directory that it lay over, and the next
+    /// caller starts another holder. Those that use it go on.
+    fn retire(&mut self) {
+        if let Ok(_lock) = self.place.lock() {
+            self.place.remove(self.id.take());
         }
     }
 
