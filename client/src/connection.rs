@@ -163,7 +163,18 @@ impl Connection {
         &self,
         work: impl AsyncFnOnce(Channel) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let watch = interrupt::Watch::start();
+        self.run_under(&interrupt::Watch::start(), work)
+    }
+
+    /// As [`Connection::run`], where somebody watches for signals already.
+    ///
+    /// # Errors
+    /// As [`Connection::run`].
+    pub(crate) fn run_under<T>(
+        &self,
+        watch: &interrupt::Watch,
+        work: impl AsyncFnOnce(Channel) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         self.block_on(async {
             tokio::select! {
                 biased;
@@ -182,20 +193,34 @@ impl Connection {
     }
 
     /// Returns when the daemon has not answered for too long, whatever it does for this command.
+    /// Tells, once, when it waits for its disk.
     async fn silent(&self) -> Failure {
         let mut ticks = tokio::time::interval(PULSE);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
+        let mut is_told = false;
         loop {
             ticks.tick().await;
             match patiently(&self.output, hello(&self.channel)).await {
                 Err(failure) if !failure.is_lost_daemon() => return failure,
                 // What a lost connection means is said by the call itself.
                 Err(_) => std::future::pending().await,
-                Ok(_) => {}
+                Ok(reply) => {
+                    let silent = Duration::from_millis(reply.disk_silent_ms);
+                    if silent >= ANSWER_WARNING && !is_told {
+                        is_told = true;
+                        self.output.clone().warning(&slow_disk(&reply.cache));
+                    }
+                }
             }
         }
     }
+}
+
+/// What is said of a disk that hangs (row F42).
+pub(crate) fn slow_disk(of: &str) -> String {
+    let slow = ANSWER_WARNING.as_secs();
+    format!("The disk of {of} has not answered for {slow} seconds: waiting for it")
 }
 
 async fn hello(channel: &Channel) -> Result<HelloReply, Failure> {

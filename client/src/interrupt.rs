@@ -3,7 +3,8 @@
 //! While a [`Watch`] lives the signals are held back and read by it, so that what is half done can
 //! be undone. When it is dropped they do again what they did before: one that came unread, or comes
 //! later, ends the process. No handler is installed, none is left behind. A file that may not grow
-//! (`RLIMIT_FSIZE`) is an error of the write meanwhile, and ends nothing.
+//! (`RLIMIT_FSIZE`) is an error of the write meanwhile, and ends nothing. A thread that a disk keeps
+//! from looking has a guard, which ends the process for it ([`Watch::guarded`]).
 //!
 //! Not here: the payload's signals (`orlop-runtime`).
 
@@ -16,16 +17,20 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::guard::Guard;
+use crate::output::Output;
+
 /// How often it is looked whether stderr still has a reader.
 const LOOK: Duration = Duration::from_secs(1);
 /// The signals that end a command.
-const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+pub(crate) const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 /// Holds back the signals that end a command, for this thread and those that it starts meanwhile.
 #[derive(Debug)]
 pub(crate) struct Watch {
     held: Option<(SignalFd, SigSet)>,
     number: AtomicI32,
+    guard: Option<Guard>,
 }
 
 impl Watch {
@@ -44,12 +49,24 @@ impl Watch {
         let held = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
             .and_then(|reader| Ok((reader, blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?)))
             .ok();
-        Self { held, number: AtomicI32::new(0) }
+        Self { held, number: AtomicI32::new(0), guard: None }
+    }
+
+    /// The same for a thread that reads or writes a file of `place` meanwhile, whose disk may hang:
+    /// a signal ends the process then, and it is told that it waits.
+    pub(crate) fn guarded(place: &str, output: &Output) -> Self {
+        let mut this = Self::start();
+        let signals = this.readable();
+        this.guard = signals.and_then(|signals| Guard::start(signals, place, output));
+        this
     }
 
     /// The number of the first signal that came: SIGINT, SIGTERM, SIGHUP, or SIGPIPE when nobody
     /// can read what the command says any more (a workflow manager that was killed).
     pub(crate) fn raised(&self) -> Option<i32> {
+        if let Some(guard) = &self.guard {
+            guard.looked();
+        }
         let known = self.number.load(Ordering::Relaxed);
         if known != 0 {
             return Some(known);
@@ -58,6 +75,9 @@ impl Watch {
         let number = read.and_then(|read| i32::try_from(read.ssi_signo).ok());
         let number = number.or_else(|| is_unheard().then_some(Signal::SIGPIPE as i32))?;
         self.number.store(number, Ordering::Relaxed);
+        if let Some(guard) = &self.guard {
+            guard.raised(number);
+        }
         Some(number)
     }
 
@@ -95,6 +115,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        drop(self.guard.take());
         if let Some((_, before)) = &self.held {
             if !before.contains(Signal::SIGXFSZ) {
                 forget_file_size();

@@ -16,6 +16,7 @@ mod description;
 mod destination;
 mod failure;
 mod flags;
+mod guard;
 mod interrupt;
 mod invocation;
 mod metadata;

@@ -24,6 +24,7 @@ use orlop_squashfs::Window;
 use crate::context::Context;
 use crate::destination::Destination;
 use crate::failure::Failure;
+use crate::interrupt::Watch;
 use crate::progress::Progress;
 
 /// How often a pull is asked for when its files went away or the daemon died.
@@ -123,7 +124,9 @@ fn ask(
     let mut progress = Progress::new(&context.output, &request.uri, telling);
     let is_url = request.uri.starts_with("http");
     let (daemon, output) = context.daemon_and_output()?;
-    let done = daemon.run(async |channel| {
+    // The files of the cache are opened under it, whose disk may hang.
+    let watch = Watch::guarded(&daemon.hello().cache, output);
+    let done = daemon.run_under(&watch, async |channel| {
         let mut events = ImagesClient::new(channel).pull(request.clone()).await?.into_inner();
         while let Some(PullEvent { event }) = events.message().await? {
             match event {
@@ -137,6 +140,7 @@ fn ask(
         }
         Err(Failure::new(Kind::Internal, "the daemon ended the pull without a result"))
     });
+    drop(watch);
     progress.end();
     let (cached, opened) = done?;
     progress.settle(cached, output);
@@ -261,7 +265,8 @@ impl Pulled {
         destination: &Destination,
         context: &mut Context,
     ) -> Result<(), Failure> {
-        let signal = crate::interrupt::Watch::start();
+        let path = destination.path().display().to_string();
+        let signal = Watch::guarded(&path, &context.output);
         let draft = destination.draft()?;
         let mut progress = Progress::writing(&context.output, self.size());
         let stop = || signal.raised().is_some();

@@ -13,6 +13,7 @@ use orlop_store::{Leased, Store};
 use tokio::sync::Semaphore;
 
 use crate::counts::Counts;
+use crate::disk::Disk;
 use crate::failure::Failure;
 use crate::flights::Flights;
 use crate::lifecycle::Lifecycle;
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     /// True when the cache goes with the daemon.
     pub(crate) cache_is_private: bool,
+    /// Whether the cache's disk answers.
+    pub(crate) disk: Disk,
     /// The cache that is not used because its format is not known.
     pub(crate) refused: Option<Refused>,
     /// What was read since the start and found good.

@@ -12,6 +12,7 @@ mod caller;
 mod clock;
 mod counts;
 mod daemon;
+mod disk;
 mod failure;
 mod flights;
 mod inherited;

@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 
 use crate::arguments::{self, Arguments, Asked};
 use crate::daemon::{Daemon, Shared};
+use crate::disk::Disk;
 use crate::flights::Flights;
 use crate::inherited::Handed;
 use crate::lifecycle::{self, Lifecycle, Reason};
@@ -160,6 +161,7 @@ fn shared(
             _ => None,
         },
         cache_is_private: temporary_directory.is_some(),
+        disk: Disk::default(),
         refused,
         checked: Checked::default(),
         known: Known::default(),

@@ -1,5 +1,7 @@
 //! The service `Daemon`: versions, state, end.
 
+use std::time::Duration;
+
 use orlop_proto::v1::daemon_server::Daemon as Service;
 use orlop_proto::v1::{
     Flight, HelloReply, HelloRequest, MetricsReply, MetricsRequest, ShutdownReply, ShutdownRequest,
@@ -22,11 +24,16 @@ impl Service for Control {
         let _call = self.0.life.call();
         let caller = request.into_inner();
         tracing::debug!(version = caller.version, pid = caller.pid, "hello");
+        // Somebody waits for work: perhaps for the disk.
+        if self.0.life.calls() > 1 {
+            self.0.disk.ask(&self.0.tasks, &self.0.store);
+        }
         Ok(Response::new(HelloReply {
             version: VERSION.to_owned(),
             pid: std::process::id(),
             cache: self.0.cache(),
             activated: self.0.activated,
+            disk_silent_ms: u64::try_from(self.0.disk.silent().as_millis()).unwrap_or(u64::MAX),
         }))
     }
 
@@ -62,25 +69,34 @@ impl Service for Control {
     }
 }
 
+/// How long a look at every entry may take: a disk may begin to hang under it.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
+
 /// Bytes of the cache: in it, at most, and free beside it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sizes {
     used: u64,
     cap: u64,
     free: u64,
 }
 
-/// Looks at every entry of the cache.
+/// Looks at every entry of the cache; where its disk does not answer, what was last found.
 ///
 /// # Errors
 /// FILE_FAILED.
 pub(crate) async fn sizes(daemon: &Daemon) -> Result<Sizes, Failure> {
+    if !daemon.disk.answers(&daemon.tasks, &daemon.store).await {
+        return Ok(daemon.disk.sizes());
+    }
     let store = daemon.store.clone();
     let look = move || {
         let (used, cap, free) = (store.usage()?.bytes(), store.cap()?, store.space()?.free);
         Ok(Sizes { used, cap, free })
     };
-    daemon.blocking("usage", look).await
+    match tokio::time::timeout(LONGEST_LOOK, daemon.blocking("usage", look)).await {
+        Ok(found) => found.inspect(|sizes| daemon.disk.note(*sizes)),
+        Err(_) => Ok(daemon.disk.sizes()),
+    }
 }
 
 /// The state of the daemon; `calls` are served beside this one.
@@ -89,6 +105,7 @@ pub(crate) fn status(daemon: &Daemon, calls: usize, sizes: Sizes) -> StatusReply
     let flights = flights.chain(daemon.web.list());
     let flights = flights.chain(daemon.verifications.list());
     let problem = daemon.refused.as_ref().map(|refused| refused.failure.to_string());
+    let problem = problem.or_else(|| daemon.disk.problem());
     StatusReply {
         version: VERSION.to_owned(),
         pid: std::process::id(),

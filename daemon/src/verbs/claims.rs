@@ -145,16 +145,17 @@ fn look<T>(
 impl Held {
     fn renewing(daemon: &Daemon, claim: Claim, times: Times) -> Self {
         let this = daemon.clone();
+        let mut given_up = GivenUp { claim: Some(claim), daemon: daemon.clone() };
         let renewal = daemon.tasks.spawn("claim", async move {
-            let mut claim = claim;
             loop {
                 passed(times.renew).await;
+                let Some(mut claim) = given_up.claim.take() else { return };
                 let renew = move || {
                     let renewed = claim.renew();
                     Ok((claim, renewed))
                 };
                 let Ok((renewed, outcome)) = this.blocking("claim", renew).await else { return };
-                claim = renewed;
+                given_up.claim = Some(renewed);
                 match outcome {
                     Ok(true) => {}
                     // Somebody took this process for dead: both work, and publish the same.
@@ -164,6 +165,20 @@ impl Held {
             }
         });
         Self { _renewal: Some(renewal) }
+    }
+}
+
+/// A claim that is given up on a thread of its own: its disk may hang.
+struct GivenUp {
+    claim: Option<Claim>,
+    daemon: Daemon,
+}
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            self.daemon.tasks.detached("claim", move || drop(claim));
+        }
     }
 }
 
