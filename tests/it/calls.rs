@@ -1,6 +1,6 @@
 //! Every system call of a command refused in turn (row F29): it ends well or says what was refused
-//! where, within ten seconds, and everything is whole afterwards. As many positions of each command
-//! as `ORLOP_KIT_ROUNDS` says, spread over all; all of them for 0.
+//! where, within ten seconds, and everything is whole afterwards. A few positions of each command,
+//! spread over all; as many as `ORLOP_KIT_ROUNDS` says, and all of them with each error for 0.
 
 use crate::world::{SECRET, basic, bytes, site};
 use orlop_kit::faults::{Hit, Position, Positions};
@@ -21,12 +21,20 @@ const ERRORS: [Errno; 9] = [
     Errno::ACCESS,
 ];
 
+/// Positions that a command gets in a normal run.
+const FEW: u64 = 5;
+
 /// How many positions a command gets.
 fn some() -> Positions {
-    match tools::rounds(40) {
+    match tools::rounds(FEW) {
         0 => Positions::All,
         count => Positions::About(count),
     }
+}
+
+/// Whether as many are tried as somebody asked for.
+fn is_long() -> bool {
+    tools::rounds(FEW) != FEW
 }
 
 struct World {
@@ -43,11 +51,6 @@ fn world() -> Option<World> {
 
 /// A site that knows these registries too, and has pulled an image.
 fn world_with(others: &[&Registry]) -> Option<World> {
-    // Positions differ from run to run, and some still end badly: not yet a test for each change.
-    if tools::rounds(u64::MAX) == u64::MAX {
-        tools::skip("the loops over all calls run where ORLOP_KIT_ROUNDS is set");
-        return None;
-    }
     if !Faults::possible() {
         return None;
     }
@@ -104,11 +107,15 @@ impl World {
                 self.site.invariants(&after, &self.image, &self.golden, &[SECRET]);
             },
         );
-        tools::note(&format!(
-            "F29 {what}: {} calls, {} positions tried, {} met",
-            summary.counted, summary.tried, summary.met
-        ));
-        assert!(summary.counted > 100 && summary.met * 2 > summary.tried, "{summary:?}");
+        if is_long() {
+            tools::note(&format!(
+                "F29 {what}: {} calls, {} positions tried, {} met",
+                summary.counted, summary.tried, summary.met
+            ));
+            // Chance moves a call now and then.
+            assert!(summary.met * 2 > summary.tried, "{summary:?}");
+        }
+        assert!(summary.counted > 100 && summary.met > 0, "{summary:?}");
         assert!(
             summary.failed.is_empty(),
             "{} failed:\n{}",
@@ -134,7 +141,7 @@ fn check(after: &str, position: &Position, hits: &[Hit], outcome: &Outcome) {
     let is_said = said.contains(&text) || (text == "disk quota exceeded" && said.contains("quota"));
     // A call that is refused to the daemon as it talks to the registry is told as the network's.
     assert!(is_said || hit.path.starts_with("socket:"), "{after}: {}", outcome.report());
-    if tools::rounds(40) != 40 {
+    if is_long() {
         tools::note(&format!("SAID {hit:?} {}", outcome.stderr));
     }
 }

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, mkdirat, openat, readlinkat, st
 use rustix::mount::MountAttrFlags;
 
 use super::Root;
-use super::image::{ImageKind, attach_directly, image, overlay, without_overlay};
+use super::image::{ImageKind, attach_below, attach_directly, image, overlay, without_overlay};
 use crate::accounts;
 use crate::error::{Error, words};
 use crate::masks::{self, Made};
@@ -62,10 +62,10 @@ impl<'a> Assembly<'a> {
             .map_err(|cause| denied("cannot mount a tmpfs", cause))?;
         let root = match (wanted.writable, kind) {
             (Writable::Image, ImageKind::Directory) => attach_directly(&stage, &image),
-            (Writable::No, _) => {
-                overlay(&stage, at, &image).or_else(|cause| without_overlay(&stage, &cause, report))
-            }
-            _ => overlay(&stage, at, &image),
+            (Writable::No, _) => attach_below(&stage, &image).and_then(|()| {
+                overlay(&stage, at).or_else(|cause| without_overlay(&stage, &cause, report))
+            }),
+            _ => attach_below(&stage, &image).and_then(|()| overlay(&stage, at)),
         }
         .map_err(|cause| denied("cannot mount the image", cause))?;
         let tree = Tree::new(root);

@@ -46,9 +46,13 @@ pub(super) fn attach_directly(stage: &OwnedFd, image: &OwnedFd) -> io::Result<Ow
     Ok(openat(stage, "root", PATH, Mode::empty())?)
 }
 
-/// An overlay over the image whose upper part is memory.
-pub(super) fn overlay(stage: &OwnedFd, at: &Path, image: &OwnedFd) -> io::Result<OwnedFd> {
-    mounts::attach(image.as_fd(), directory(stage, "image")?.as_fd())?;
+/// The image where an overlay, or what takes its place, finds it.
+pub(super) fn attach_below(stage: &OwnedFd, image: &OwnedFd) -> io::Result<()> {
+    mounts::attach(image.as_fd(), directory(stage, "image")?.as_fd())
+}
+
+/// An overlay over the image that is attached, whose upper part is memory.
+pub(super) fn overlay(stage: &OwnedFd, at: &Path) -> io::Result<OwnedFd> {
     drop(directory(stage, "upper")?);
     drop(directory(stage, "work")?);
     let (lower, upper, work) = (at.join("image"), at.join("upper"), at.join("work"));

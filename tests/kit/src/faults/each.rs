@@ -114,9 +114,11 @@ fn positions(
 }
 
 /// Whether a kernel can give a call this error. Waiting for events fails for no lack of anything,
-/// and runtimes rightly take another answer for a broken process.
+/// nor does asking for chance (`getrandom(2)`): runtimes rightly take another answer for a broken
+/// process.
 fn is_possible(call: &str, error: Errno) -> bool {
     match call {
+        "getrandom" => matches!(error, Errno::INTR | Errno::AGAIN),
         "epoll_wait" | "epoll_pwait" => error == Errno::INTR,
         "poll" | "ppoll" => matches!(error, Errno::INTR | Errno::NOMEM),
         _ => true,
