@@ -97,6 +97,7 @@ pub(crate) fn pull(
     context: &mut Context,
 ) -> Result<Pulled, Failure> {
     let mut tries = 1;
+    let mut damage = None;
     loop {
         match ask(request, telling, context) {
             // The daemon died under this pull: another goes on where it stopped.
@@ -104,10 +105,13 @@ pub(crate) fn pull(
             Err(failure) if request.offline && failure.kind() == Kind::ImageNotFound => {
                 return Err(failure.hint("run it once without --offline"));
             }
-            Err(failure) => return Err(context.lost(failure)),
+            Err(failure) => return Err(context.lost(failure).after_damage(damage)),
             Ok(Ok(pulled)) => return Ok(pulled),
             Ok(Err(Opening::Gone(_))) if tries < TRIES => {}
-            Ok(Err(Opening::Damaged(key, _))) if tries < TRIES => heal_key(key, context)?,
+            Ok(Err(Opening::Damaged(key, failure))) if tries < TRIES => {
+                heal_key(key, context)?;
+                damage = Some(*failure);
+            }
             Ok(Err(Opening::Damaged(_, failure))) => return Err(*failure),
             Ok(Err(Opening::Gone(failure) | Opening::Failed(failure))) => return Err(failure),
         }
@@ -318,6 +322,9 @@ impl Pulled {
 
 fn assembly_failure(error: &orlop_image::Error, destination: &Destination, size: u64) -> Failure {
     match error {
+        orlop_image::Error::Disk { what: "reading segment data", .. } => {
+            Failure::caused(Kind::FileFailed, error).hint("run: orlop cache verify")
+        }
         orlop_image::Error::Disk { cause, .. } => Failure::file("write", destination.path(), cause)
             .because(format!("{size} bytes are needed")),
         other => Failure::caused(Kind::CacheDamaged, other),

@@ -18,6 +18,7 @@ mod credential_secrets;
 mod crowds;
 mod daemon;
 mod daemon_ends;
+mod damage;
 mod deleted;
 mod disk_calls;
 mod disk_space;

@@ -118,7 +118,8 @@ fn pull(
             // Found as it was read: it is made anew.
             Err(failure) if failure.kind() == Kind::CacheDamaged => {
                 pulling::heal(&pulled, context)?;
-                pulled = pulling::pull(&request, Telling::Pull, context)?;
+                let again = pulling::pull(&request, Telling::Pull, context);
+                pulled = again.map_err(|cause| cause.after_damage(Some(failure)))?;
             }
             outcome => return outcome,
         }

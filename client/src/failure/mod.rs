@@ -116,6 +116,18 @@ impl Failure {
         self
     }
 
+    /// Of a second try after damage was found: the damage is what the user has to know of.
+    #[must_use]
+    pub(crate) fn after_damage(self, damage: Option<Self>) -> Self {
+        match damage {
+            Some(damage) if !self.is_silent() && self.kind != Kind::CacheDamaged => {
+                let again = "the same command fetches it again when the registry answers";
+                damage.because(self.text()).hint(again)
+            }
+            _ => self,
+        }
+    }
+
     /// What kind of failure it is.
     pub(crate) const fn kind(&self) -> Kind {
         self.kind

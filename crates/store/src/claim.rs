@@ -206,7 +206,11 @@ impl Watch {
     pub fn take_over(self) -> Result<Claim, Error> {
         let stored = self.store.new_claim();
         let bytes = encode(&stored, &self.path)?;
-        self.store.publish_bytes(&self.path, &bytes)?;
+        if self.store.publish_bytes(&self.path, &bytes).is_err() {
+            // What is there may be no file.
+            crate::collect::remove_file(&self.path)?;
+            self.store.publish_bytes(&self.path, &bytes)?;
+        }
         Ok(Claim::held(self.store, self.path, stored))
     }
 

@@ -113,15 +113,32 @@ impl Store {
         draft.replace().map_err(failed)
     }
 
+    /// The file whose time is the file system's, and by which locks are tried. Nothing is in it: what
+    /// cannot be opened is replaced.
+    pub(crate) fn now_file(&self) -> Result<File, Error> {
+        use std::io::ErrorKind as E;
+        let path = self.layout().now();
+        let open = || open_or_make(&path).map_err(|cause| Error::disk("write", &path, 0, cause));
+        match self.mended(open) {
+            Err(Error::Disk { cause, .. })
+                if matches!(cause.kind(), E::IsADirectory | E::PermissionDenied) =>
+            {
+                crate::collect::remove_file(&path)?;
+                open()
+            }
+            opened => opened,
+        }
+    }
+
     /// The time as the cache's file system sees it: that of a file touched just now. Ages of files
     /// are counted by it, so that no node's clock, nor a jump of it, makes anything old.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`].
     pub fn file_system_time(&self) -> Result<SystemTime, Error> {
-        let path = self.layout().leases().join(".now");
+        let path = self.layout().now();
         let failed = |cause| Error::disk("write", &path, 0, cause);
-        let file = self.mended(|| open_or_make(&path).map_err(failed))?;
+        let file = self.now_file()?;
         renew(&file).map_err(failed)?;
         let found = file.metadata().map_err(failed)?;
         Ok(time(found.mtime(), found.mtime_nsec()))

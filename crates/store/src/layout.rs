@@ -242,6 +242,10 @@ impl Layout {
         self.root.join("claims")
     }
 
+    pub(crate) fn now(&self) -> PathBuf {
+        self.leases().join(".now")
+    }
+
     pub(crate) fn leases(&self) -> PathBuf {
         self.root.join("leases")
     }

@@ -20,7 +20,7 @@ use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::collect::files_of;
-use crate::files::{each, open_or_make, read_all, renew, time, touch};
+use crate::files::{each, read_all, renew, time, touch};
 use crate::store::Store;
 use crate::{Entry, Error};
 
@@ -254,12 +254,7 @@ impl Store {
     /// Whether a second lock on a file is refused here, as it has to be: there are file systems that
     /// grant every one.
     pub(crate) fn do_locks_work(&self) -> Result<bool, Error> {
-        let path = self.layout().leases().join(".now");
-        let failed = |cause| Error::disk("write", &path, 0, cause);
-        let both = [
-            self.mended(|| open_or_make(&path).map_err(failed))?,
-            open_or_make(&path).map_err(failed)?,
-        ];
+        let both = [self.now_file()?, self.now_file()?];
         let alone = FlockOperation::NonBlockingLockExclusive;
         // Somebody else who looks at the same time is refused, or refuses: both prove it.
         Ok(both.iter().any(|file| rustix::fs::flock(file, alone) == Err(Errno::WOULDBLOCK)))

@@ -63,4 +63,4 @@ pub use space::Space;
 pub use store::{Settings, Store};
 pub use tag::Tag;
 pub use usage::Usage;
-pub use verify::{Checks, Verified};
+pub use verify::{Aside, Checks, Verified};

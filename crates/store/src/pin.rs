@@ -2,9 +2,12 @@
 //!
 //! A pin lists entries: those of an image, which others may share. An entry goes when the last pin
 //! that lists it is gone. One that is damaged is moved aside all the same; the pin stays for the
-//! next of its name.
+//! next of its name. While a pin's own file is damaged nothing is removed, because nobody knows what
+//! it kept; a verification moves it aside and says so.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use orlop_oci::Digest;
 use serde::{Deserialize, Serialize};
@@ -30,6 +33,37 @@ pub struct Pin {
 struct Stored {
     name: String,
     entries: Vec<String>,
+    /// Digest of the rest, so that no flipped bit makes it keep something else.
+    sum: Digest,
+}
+
+impl Stored {
+    fn new(name: &str, entries: &[Entry]) -> Self {
+        let name = name.to_owned();
+        let entries: Vec<String> = entries.iter().map(Entry::file_name).collect();
+        let sum = Self::sum(&name, &entries);
+        Self { name, entries, sum }
+    }
+
+    fn sum(name: &str, entries: &[String]) -> Digest {
+        Digest::sha256(format!("{name}\n{}\n", entries.join("\n")).as_bytes())
+    }
+
+    /// The pin, if this is what was stored under the file's name.
+    fn check(self, path: &Path) -> Option<Pin> {
+        let Self { name, entries, sum } = self;
+        let is_good = sum == Self::sum(&name, &entries)
+            && path.file_name()?.to_str()? == file_name(&name).as_str();
+        let entries = entries.iter().map(|name| Entry::from_file_name(name));
+        Some(Pin { name, entries: entries.collect::<Option<_>>()? }).filter(|_| is_good)
+    }
+}
+
+/// What lies among the pins.
+struct Found {
+    pins: Vec<Pin>,
+    /// What is no pin, and what it is.
+    damaged: Vec<(PathBuf, io::Error)>,
 }
 
 impl Store {
@@ -39,9 +73,7 @@ impl Store {
     /// [`Error::DiskFull`], [`Error::Disk`].
     pub fn pin(&self, name: &str, entries: &[Entry]) -> Result<(), Error> {
         let path = self.layout().pins().join(file_name(name).as_str());
-        let entries = entries.iter().map(Entry::file_name).collect();
-        let stored = Stored { name: name.to_owned(), entries };
-        let bytes = serde_json::to_vec(&stored)
+        let bytes = serde_json::to_vec(&Stored::new(name, entries))
             .map_err(|cause| Error::disk("write", &path, 0, cause.into()))?;
         self.publish_bytes(&path, &bytes).map(drop)
     }
@@ -60,35 +92,67 @@ impl Store {
     /// Lists all pins, by name. What is no pin is passed over.
     ///
     /// # Errors
-    /// [`Error::Disk`] when the directory or a pin cannot be read: what that one keeps is not
-    /// known, so nothing may be removed.
+    /// [`Error::Disk`] when the directory cannot be read.
     pub fn pins(&self) -> Result<Vec<Pin>, Error> {
-        let mut pins = Vec::new();
-        for found in list(&self.layout().pins())? {
-            let path = found.path();
-            let bytes = match std::fs::File::open(&path).and_then(|file| read_all(&file, LIMIT)) {
-                Ok(bytes) => bytes,
-                // Taken away in between.
-                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(cause) => return Err(Error::disk("read", &path, 0, cause)),
-            };
-            let stored: Option<Stored> =
-                bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            match stored {
-                Some(Stored { name, entries }) => {
-                    let entries = entries.iter().filter_map(|name| Entry::from_file_name(name));
-                    pins.push(Pin { name, entries: entries.collect() });
-                }
-                None => tracing::warn!(path = %path.display(), "a file among the pins is none"),
-            }
+        let Found { mut pins, damaged } = self.find_pins()?;
+        for (path, cause) in damaged {
+            tracing::warn!(path = %path.display(), %cause, "a file among the pins is none");
         }
         pins.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(pins)
     }
 
     /// All entries that a pin keeps.
+    ///
+    /// # Errors
+    /// [`Error::Disk`] when a pin is damaged or cannot be read: what it keeps is not known, so
+    /// nothing may be removed.
     pub(crate) fn pinned(&self) -> Result<BTreeSet<Entry>, Error> {
-        Ok(self.pins()?.into_iter().flat_map(|pin| pin.entries).collect())
+        let Found { pins, mut damaged } = self.find_pins()?;
+        match damaged.pop() {
+            Some((path, cause)) => Err(Error::disk("read", &path, 0, cause)),
+            None => Ok(pins.into_iter().flat_map(|pin| pin.entries).collect()),
+        }
+    }
+
+    /// Moves what is no pin aside; returns the names of the files.
+    ///
+    /// # Errors
+    /// [`Error::Disk`], also where reading fails for a reason that may pass: a pin that is gone
+    /// comes from nowhere again.
+    pub(crate) fn verify_pins(&self) -> Result<Vec<String>, Error> {
+        let mut names = Vec::new();
+        for (path, cause) in self.find_pins()?.damaged {
+            use io::ErrorKind as E;
+            if !matches!(cause.kind(), E::InvalidData | E::IsADirectory | E::PermissionDenied) {
+                return Err(Error::disk("read", &path, 0, cause));
+            }
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            self.move_file_aside(&path, &format!("pin-{name}"), &cause.to_string())?;
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    fn find_pins(&self) -> Result<Found, Error> {
+        let mut found = Found { pins: Vec::new(), damaged: Vec::new() };
+        for file in list(&self.layout().pins())? {
+            let path = file.path();
+            let bytes = std::fs::File::open(&path).and_then(|file| read_all(&file, LIMIT));
+            let stored = bytes.and_then(|bytes| {
+                let stored = serde_json::from_slice(&bytes.unwrap_or_default());
+                let pin = stored.ok().and_then(|stored: Stored| stored.check(&path));
+                let damaged = "it is damaged, and `orlop cache verify` moves it aside";
+                pin.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, damaged))
+            });
+            match stored {
+                Ok(pin) => found.pins.push(pin),
+                // Taken away in between.
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+                Err(cause) => found.damaged.push((path, cause)),
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -116,10 +180,31 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_that_cannot_be_read_lets_nothing_be_removed() {
+    fn f34_f35_a_pin_that_is_damaged_lets_nothing_be_removed_until_it_is_moved_aside() {
         let (_directory, store) = store();
-        store.pin("a", &[Entry::Recipe(key(1))]).unwrap();
-        std::fs::create_dir(store.root().join("pins/unreadable")).unwrap();
-        assert!(matches!(store.pinned(), Err(Error::Disk { .. })));
+        store.pin("docker://h/a:1", &[Entry::Recipe(key(1)), Entry::Segment(key(2))]).unwrap();
+        let path = store.layout().pins().join(file_name("docker://h/a:1").as_str());
+        let good = std::fs::read(&path).unwrap();
+        let is_found = |what: &str| {
+            assert!(matches!(store.pinned(), Err(Error::Disk { .. })), "{what}");
+            assert_eq!(store.pins().unwrap(), [], "{what}");
+            assert_eq!(store.verify_pins().unwrap().len(), 1, "{what}");
+            assert!(!path.exists() && store.pinned().unwrap().is_empty(), "{what}");
+        };
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            std::fs::write(&path, bad).unwrap();
+            is_found(&format!("byte {at}"));
+        }
+        for bytes in [&good[..0], &good[..good.len() / 2], &[&good[..], b"x"].concat()] {
+            std::fs::write(&path, bytes).unwrap();
+            is_found(&format!("{} bytes", bytes.len()));
+        }
+        std::fs::create_dir(&path).unwrap();
+        is_found("a directory");
+        std::fs::write(&path, &good).unwrap();
+        assert_eq!(store.pinned().unwrap().len(), 2);
+        assert_eq!(store.verify_pins().unwrap(), [] as [String; 0]);
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::layout::Layout;
-use crate::{Entry, Error};
+use crate::{Aside, Entry, Error};
 
 /// Who uses the cache and how much it may hold.
 #[derive(Clone, Debug)]
@@ -48,6 +48,15 @@ struct Inner {
     settings: Settings,
     /// Numbers of the claims that are held through this handle.
     held: Mutex<BTreeSet<u64>>,
+    /// How many files were moved aside through this handle, and the last of them.
+    aside: Mutex<(u64, Option<Aside>)>,
+}
+
+impl Inner {
+    fn new(layout: Layout, under: Option<Layout>, settings: Settings) -> Self {
+        let (held, aside) = (Mutex::default(), Mutex::default());
+        Self { layout, under, settings, held, aside }
+    }
 }
 
 impl Store {
@@ -58,7 +67,7 @@ impl Store {
     /// untouched. [`Error::DiskFull`], [`Error::Disk`].
     pub fn open(root: &Path, settings: Settings) -> Result<Self, Error> {
         let layout = Layout::make(root)?;
-        Ok(Self(Arc::new(Inner { layout, under: None, settings, held: Mutex::default() })))
+        Ok(Self(Arc::new(Inner::new(layout, None, settings))))
     }
 
     /// Opens the cache in `root`, and under it one that cannot be written, to use what is in that.
@@ -70,7 +79,7 @@ impl Store {
     pub fn open_over(root: &Path, under: &Path, settings: Settings) -> Result<Self, Error> {
         let under = Some(Layout::existing(under)?);
         let layout = Layout::make(root)?;
-        Ok(Self(Arc::new(Inner { layout, under, settings, held: Mutex::default() })))
+        Ok(Self(Arc::new(Inner::new(layout, under, settings))))
     }
 
     /// Removes a cache of whatever format, so that the next opening makes a new one.
@@ -134,6 +143,18 @@ impl Store {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// How many damaged files were moved aside through this handle and its clones since it was
+    /// opened, and the last of them.
+    #[must_use]
+    pub fn moved_aside(&self) -> (u64, Option<Aside>) {
+        self.0.aside.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn note_aside(&self, moved: Aside) {
+        let mut aside = self.0.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        *aside = (aside.0.saturating_add(1), Some(moved));
     }
 
     /// Numbers of the claims that are held through this handle and its clones.

@@ -2,7 +2,7 @@
 //! does not match.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use orlop_oci::{Digest, Hasher};
@@ -49,6 +49,17 @@ pub struct Verified {
     pub checked: u64,
     /// Entries that did not match and were moved aside.
     pub damaged: Vec<Info>,
+    /// Files of pins that did not match and were moved aside, by name.
+    pub damaged_pins: Vec<String>,
+}
+
+/// What was moved aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aside {
+    /// What it was.
+    pub name: String,
+    /// Where it lies now.
+    pub path: PathBuf,
 }
 
 impl Store {
@@ -63,7 +74,8 @@ impl Store {
         progress: &mut dyn FnMut(u64),
         stop: &AtomicBool,
     ) -> Result<Verified, Error> {
-        let mut verified = Verified::default();
+        let damaged_pins = self.verify_pins()?;
+        let mut verified = Verified { damaged_pins, ..Verified::default() };
         for info in self.entries()? {
             // A download is hashed when it is whole.
             if info.kind == Kind::Partial {
@@ -174,20 +186,24 @@ impl Store {
     /// [`Error::Disk`].
     pub fn move_aside(&self, entry: &Entry, why: &str) -> Result<(), Error> {
         // What lies in a cache that cannot be written stays there.
-        let path = self.own_path(entry);
+        self.move_file_aside(&self.own_path(entry), &entry.file_name(), why)
+    }
+
+    /// The same for any file of the cache that is called `name`.
+    pub(crate) fn move_file_aside(&self, path: &Path, name: &str, why: &str) -> Result<(), Error> {
         for _ in 0..4 {
-            let name = format!("{}-{:016x}", entry.file_name(), random());
-            let aside: PathBuf = self.layout().damaged().join(name);
-            match move_aside(&path, &aside) {
+            let aside = self.layout().damaged().join(format!("{name}-{:016x}", random()));
+            match move_aside(path, &aside) {
                 Ok(()) => {
-                    tracing::warn!(%entry, why, "damaged cache entry moved aside");
+                    tracing::warn!(entry = name, why, "damaged cache entry moved aside");
+                    self.note_aside(Aside { name: name.to_owned(), path: aside });
                     return Ok(());
                 }
                 Err(PublishError::Exists { .. }) => {}
                 Err(PublishError::Disk { cause, .. })
                     if cause.kind() == std::io::ErrorKind::NotFound =>
                 {
-                    if std::fs::symlink_metadata(&path).is_err() {
+                    if std::fs::symlink_metadata(path).is_err() {
                         return Ok(());
                     }
                     Layout::make(self.root())?;
@@ -195,7 +211,7 @@ impl Store {
                 Err(error) => return Err(Error::publish(0, error)),
             }
         }
-        crate::collect::remove_file(&path)
+        crate::collect::remove_file(path)
     }
 }
 

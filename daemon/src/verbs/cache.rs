@@ -147,11 +147,13 @@ pub(crate) fn verify(
         progress(bytes);
     };
     let verified = store.verify(&Content, &mut read, stop)?;
-    Ok(v1::VerifyReply {
-        checked: verified.checked,
-        damaged: verified.damaged.iter().map(entry).collect(),
-        bytes,
-    })
+    let mut damaged: Vec<v1::Entry> = verified.damaged.iter().map(entry).collect();
+    damaged.extend(verified.damaged_pins.into_iter().map(|key| v1::Entry {
+        kind: EntryKind::Pin.into(),
+        key,
+        ..v1::Entry::default()
+    }));
+    Ok(v1::VerifyReply { checked: verified.checked, damaged, bytes })
 }
 
 /// Reads what an image is made of; what does not match is moved aside.

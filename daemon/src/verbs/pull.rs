@@ -74,6 +74,7 @@ pub(crate) async fn pull(
     // Its work borrows the rest.
     let (_, mut notices) = mpsc::unbounded_channel();
     std::mem::swap(&mut notices, &mut asked.notices);
+    let (moved, _) = daemon.store.moved_aside();
     let work = Box::pin(find(daemon, &wanted, &asked, events));
     let mut details = Vec::new();
     let event = |Told { text, is_detail, explains }: Told| {
@@ -84,7 +85,23 @@ pub(crate) async fn pull(
         pull_event::Event::Warning(v1::Warning { text, is_detail })
     };
     let outcome = passing_on(&mut notices, events, event, work).await;
-    outcome.map_err(|failure| failure.after(details))
+    outcome.map_err(|failure| about_damage(daemon, moved, &wanted, failure).after(details))
+}
+
+/// Where something damaged was moved aside since then and nobody gives it again: that is what the
+/// user has to know.
+fn about_damage(daemon: &Daemon, moved: u64, wanted: &Wanted, failure: Failure) -> Failure {
+    let (now, last) = daemon.store.moved_aside();
+    let is_missing = wanted.offline && failure.kind() == Kind::ImageNotFound;
+    match last {
+        Some(aside) if now > moved && (is_missing || lookup::is_down(&failure)) => {
+            let message = format!("{} was moved to {}", aside.name, aside.path.display());
+            Failure::of(Kind::CacheDamaged, message)
+                .because(failure.to_string())
+                .with_hint("the same command fetches it again when the registry answers")
+        }
+        _ => failure,
+    }
 }
 
 /// Finds the image, again where another node removes what was found.

@@ -44,6 +44,7 @@ pub(crate) fn name(entry: &Entry) -> &'static str {
         EntryKind::Sif => "oras",
         EntryKind::Segment | EntryKind::Document => "blob",
         EntryKind::Partial => "partial",
+        EntryKind::Pin => "pin",
         EntryKind::Unspecified => "other",
     }
 }

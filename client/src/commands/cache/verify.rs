@@ -15,7 +15,8 @@ pub(crate) const COMMAND: Command = Command {
         path: "cache verify",
         arguments: "",
         about: "Check every entry of the cache",
-        long_about: "What is damaged is moved aside and fetched again when it is needed.",
+        long_about: "What is damaged is moved aside and fetched again when it is needed; a damaged \
+                     pin has to be made again.",
         count: Count::exactly(0),
         flags: &[&[Flag::switch("json", "print JSON").short('j')]],
         payload: false,
@@ -52,6 +53,11 @@ fn run(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     if damaged.is_empty() {
         return Ok(0);
     }
-    Err(Failure::new(Kind::CacheDamaged, format!("{} entries did not match", damaged.len()))
-        .hint("they are fetched again when they are needed"))
+    let is_pin = |(kind, _): &(&str, _)| *kind == "pin";
+    let hint = match damaged.iter().any(is_pin) {
+        true => "what is fetched comes again when it is needed; pin again what was pinned",
+        false => "they are fetched again when they are needed",
+    };
+    let message = format!("{} entries did not match", damaged.len());
+    Err(Failure::new(Kind::CacheDamaged, message).hint(hint))
 }

@@ -124,8 +124,9 @@ fn hold(socket: OwnedFd) -> io::Result<()> {
             forget_standard_streams()?;
             service.answer(&socket, Some(starter))?;
             drop(socket);
-            service.serve()?;
-            session.map_or(Ok(()), fuse::Session::wait)
+            let served = service.serve();
+            // Whatever ended the joins: containers go on as long as they have the mount.
+            session.map_or(Ok(()), fuse::Session::wait).and(served)
         }
     }
 }

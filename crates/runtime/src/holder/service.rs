@@ -146,6 +146,8 @@ impl Service {
         let limit = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut watched, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
+            // Containers live by this process: what the system lacks just now ends none of them.
+            Err(Errno::NOMEM | Errno::AGAIN) => pause(),
             Err(errno) => return Err(errno.into()),
         }
         let mut ready = watched.iter().map(|fd| !fd.revents().is_empty());
@@ -188,6 +190,7 @@ impl Service {
         }
     }
 
+    /// Lets callers in. Those that cannot be let in now are tried again by the next turn.
     fn accept(&mut self) -> io::Result<()> {
         rustix::io::ioctl_fionbio(&self.listener, true)?;
         loop {
@@ -195,6 +198,10 @@ impl Service {
                 Ok(caller) if is_ours(caller.as_fd()) => self.callers.push(caller),
                 Ok(_) | Err(Errno::CONNABORTED | Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
+                    pause();
+                    return Ok(());
+                }
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -213,6 +220,12 @@ impl Service {
         self.place.remove(self.id);
         Ok(true)
     }
+}
+
+/// Waits for a moment: what the system lacks may be there then.
+fn pause() {
+    let moment = Timespec::try_from(Duration::from_millis(10)).ok();
+    let _ = poll(&mut [], moment.as_ref());
 }
 
 /// What a wait ended with.

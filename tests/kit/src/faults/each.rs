@@ -115,10 +115,11 @@ fn positions(
 
 /// Whether a kernel can give a call this error. Waiting for events fails for no lack of anything,
 /// nor does asking for chance (`getrandom(2)`): runtimes rightly take another answer for a broken
-/// process.
+/// process. A close that fails has closed all the same, which the kit cannot do.
 fn is_possible(call: &str, error: Errno) -> bool {
     match call {
-        "getrandom" => matches!(error, Errno::INTR | Errno::AGAIN),
+        "close" => false,
+        "getrandom" => error == Errno::INTR,
         "epoll_wait" | "epoll_pwait" => error == Errno::INTR,
         "poll" | "ppoll" => matches!(error, Errno::INTR | Errno::NOMEM),
         _ => true,
