@@ -49,7 +49,11 @@ impl DirectoryDraft {
             let fd = match rustix::fs::openat(&parent, &name, flags, Mode::empty()) {
                 Ok(fd) => fd,
                 Err(Errno::NOENT) => continue,
-                Err(cause) => return Err(disk(cause)),
+                Err(cause) => {
+                    // Best effort, as in `drop`.
+                    let _ = rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR);
+                    return Err(disk(cause));
+                }
             };
             hold(&fd);
             // A sweeper may have been faster than the lock.
@@ -74,12 +78,15 @@ impl DirectoryDraft {
             rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR).map_err(disk)?;
         hold(&fd);
         let file = File::from(fd);
-        let kept = file.try_clone().map_err(|cause| PublishError::Disk {
-            target: self.place.join(name),
-            doing: "create",
-            cause,
-        })?;
-        self.files.push((name.into(), kept));
+        match file.try_clone() {
+            Ok(kept) => self.files.push((name.into(), kept)),
+            Err(cause) => {
+                // It is none of the draft's: nobody else would remove it.
+                let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
+                let target = self.place.join(name);
+                return Err(PublishError::Disk { target, doing: "create", cause });
+            }
+        }
         Ok(file)
     }
 
