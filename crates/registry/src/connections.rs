@@ -1,61 +1,68 @@
-//! Connections counted as they are made, so that a request that was lost on an old one is told
+//! Connections that have brought an answer, so that a request that was lost on an old one is told
 //! from one that was lost on a new one.
 //!
 //! A server may close a connection that it kept just as the next request goes out: that says
 //! nothing about the server, and the request is sent again without counting (RFC 9110 section
-//! 9.2.2, RFC 9113 section 8.7; case R108). Not here: who sends again ([`crate::request`]).
+//! 9.2.2, RFC 9113 section 8.7; case R108). Which connection a request took is known by its two
+//! addresses: the library may begin a new one and then take one that became free. Not here: who
+//! sends again ([`crate::request`]).
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
-use tower::{Layer, Service};
+use hyper::http::Extensions;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpInfo;
 
+use crate::pool::locked;
 use crate::tls;
 
-/// How many connections a client has begun to make.
+/// Connections that are remembered at most. One that is forgotten costs a try where it is lost.
+const MOST: usize = 1024;
+
+/// This end's address and the other's.
+type Ends = (SocketAddr, SocketAddr);
+
+/// The connections of a client that have brought an answer.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Connections(Arc<AtomicU64>);
+pub(crate) struct Connections(Arc<Mutex<BTreeSet<Ends>>>);
 
 impl Connections {
-    pub(crate) fn made(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    /// Takes note of the connection that an answer came on.
+    pub(crate) fn note(&self, answer: &reqwest::Response) {
+        let Some(ends) = ends(answer.extensions()) else { return };
+        let mut known = locked(&self.0);
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(ends);
+    }
+
+    /// Says whether a request without an answer was lost with a connection that had brought one.
+    pub(crate) fn had(&self, error: &reqwest::Error) -> bool {
+        if !is_lost(error) {
+            return false;
+        }
+        let Some(connected) =
+            tls::find::<legacy::Error>(error).and_then(|lost| lost.connect_info())
+        else {
+            return false;
+        };
+        let mut extensions = Extensions::new();
+        connected.get_extras(&mut extensions);
+        ends(&extensions).is_some_and(|ends| locked(&self.0).contains(&ends))
     }
 }
 
-impl<S> Layer<S> for Connections {
-    type Service = Counting<S>;
-
-    fn layer(&self, inner: S) -> Counting<S> {
-        Counting { inner, connections: self.clone() }
-    }
-}
-
-/// A connector that counts.
-#[derive(Clone, Debug)]
-pub(crate) struct Counting<S> {
-    inner: S,
-    connections: Connections,
-}
-
-impl<S: Service<R>, R> Service<R> for Counting<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: R) -> S::Future {
-        self.connections.0.fetch_add(1, Ordering::Relaxed);
-        self.inner.call(request)
-    }
+fn ends(extensions: &Extensions) -> Option<Ends> {
+    let info = extensions.get::<HttpInfo>()?;
+    Some((info.local_addr(), info.remote_addr()))
 }
 
 /// Says whether a request without an answer was lost with its connection.
-pub(crate) fn is_lost(error: &reqwest::Error) -> bool {
+fn is_lost(error: &reqwest::Error) -> bool {
     if error.is_connect() || error.is_timeout() || error.is_builder() {
         return false;
     }

@@ -241,7 +241,6 @@ impl Repository {
         let endpoint = Endpoint::of(url).unwrap_or_else(|| contact.endpoint.clone());
         let mut is_again = false;
         let sent = loop {
-            let before = client.connections.made();
             let mut request =
                 client.http.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
             if let Some(authorization) = authorization {
@@ -251,7 +250,7 @@ impl Repository {
             tracing::debug!(method = %ask.method, %endpoint, path = url.path(), "request");
             let sent = ask.payload.send_within(request, ask.time, self.limits()).await;
             let is_free = matches!(&sent, Ok(Err(error)) if connections::is_untouched(error)
-                || (connections::is_lost(error) && client.connections.made() == before));
+                || client.connections.had(error));
             if !is_free || is_again || !matches!(ask.payload, Payload::Empty) {
                 break sent;
             }
@@ -259,7 +258,10 @@ impl Repository {
             is_again = true;
         };
         let response = match sent {
-            Ok(Ok(response)) => response,
+            Ok(Ok(response)) => {
+                client.connections.note(&response);
+                response
+            }
             Ok(Err(error)) => {
                 return Err(match ask.payload.failure() {
                     Some(cause) => Error::Content { cause },

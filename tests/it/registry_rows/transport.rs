@@ -148,10 +148,28 @@ fn r107_statuses_that_pass_are_tried_again_and_others_are_not() {
 #[test]
 fn r108_a_connection_closed_between_requests_costs_no_try() {
     let mut stage = stage();
+    // The connections of a pull that has ended wait for the next.
+    stage.begin(head(IMAGE), []);
+    stage.ok("before");
+    let failures = [503, 503, 503, 503].map(Answer::Status);
+    let answers = [Answer::Close].into_iter().chain(failures).chain([Answer::Whole]);
+    stage.registry.forget();
+    stage.registry.script(head(IMAGE), answers);
+    stage.site.orlop(["pull", "--force", "a.sif", &stage.uri()]).success();
+    stage.counts("closed", &head(IMAGE), 6);
+    let connections: Vec<_> =
+        stage.registry.of(&head(IMAGE)).iter().map(|request| request.connection).collect();
+    assert_ne!(connections[0], connections[1], "{}", stage.registry.log());
+}
+
+#[test]
+fn r108_a_new_connection_that_is_closed_costs_a_try() {
+    let mut stage = stage();
     let failures = [503, 503, 503, 503].map(Answer::Status);
     stage.begin(head(IMAGE), [Answer::Close].into_iter().chain(failures).chain([Answer::Whole]));
-    stage.ok("closed");
-    stage.counts("closed", &head(IMAGE), 6);
+    stage.registry.script(ping(), [Answer::Whole.with("Connection", "close")]);
+    stage.fails("closed", "the registry failed");
+    stage.counts("closed", &head(IMAGE), 5);
 }
 
 /// Header fields of a whole answer that ends with its connection, then these bytes.
