@@ -8,6 +8,7 @@
 //! Not here: finding and starting it ([`crate::startup`]), what failures are called
 //! ([`crate::words`]).
 
+use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use orlop_config::limits::{ANSWER_TIME, ANSWER_WARNING};
 use orlop_proto::v1::daemon_client::DaemonClient;
 use orlop_proto::v1::{HelloReply, HelloRequest, Kind, ShutdownRequest};
+use rustix::process::{Pid, PidfdFlags};
 use tokio::runtime::Runtime;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -39,6 +41,8 @@ pub(crate) struct Connection {
     runtime: Option<Runtime>,
     channel: Channel,
     hello: HelloReply,
+    /// The process at the other end, as this one sees it.
+    peer: Option<Pid>,
     private: Option<Child>,
     /// Tells that the daemon does not answer.
     output: Output,
@@ -103,6 +107,7 @@ impl Connection {
                 .because(cause.to_string())
         };
         let Link { stream, mut private } = link;
+        let peer = rustix::net::sockopt::socket_peercred(&stream).ok().map(|peer| peer.pid);
         stream.set_nonblocking(true).map_err(|cause| failed(&cause))?;
         let greeted = runtime.block_on(patiently(output, async {
             let stream =
@@ -129,7 +134,8 @@ impl Connection {
             },
             None => failure,
         })?;
-        Ok(Self { runtime: Some(runtime), channel, hello, private, output: output.clone() })
+        let output = output.clone();
+        Ok(Self { runtime: Some(runtime), channel, hello, peer, private, output })
     }
 
     /// Asks an older daemon to finish and end. It gives up its socket before it answers.
@@ -142,6 +148,15 @@ impl Connection {
     /// What the daemon said of itself.
     pub(crate) const fn hello(&self) -> &HelloReply {
         &self.hello
+    }
+
+    /// The daemon's process, to be asked while it answers: the number is its own until then. `None`
+    /// where the kernel has no descriptors of processes.
+    pub(crate) fn process(&self) -> Option<OwnedFd> {
+        // A socket that the service manager listened on first names that as the other end.
+        let told = || Pid::from_raw(i32::try_from(self.hello.pid).ok()?);
+        let pid = if self.hello.activated { told() } else { self.peer };
+        rustix::process::pidfd_open(pid?, PidfdFlags::empty()).ok()
     }
 
     /// Makes a call and waits for its end, or for a signal that ends the command.

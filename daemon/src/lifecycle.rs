@@ -11,9 +11,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How long unfinished work may take after a stop was asked for.
-pub(crate) const DRAIN: Duration = Duration::from_secs(30);
-
 /// Why the daemon ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
@@ -122,7 +119,8 @@ impl Lifecycle {
         self.queue_empty.cancel();
     }
 
-    /// Asks for an end: no new work, the old is finished within [`DRAIN`].
+    /// Asks for an end: no new work, the old is finished within
+    /// [`orlop_config::limits::DRAIN_TIME`].
     pub(crate) fn drain(&self) {
         self.drain.cancel();
     }

@@ -29,7 +29,7 @@ use crate::daemon::{Daemon, Shared};
 use crate::disk::Disk;
 use crate::flights::Flights;
 use crate::inherited::Handed;
-use crate::lifecycle::{self, Lifecycle, Reason};
+use crate::lifecycle::{Lifecycle, Reason};
 use crate::listen::{self, Bound, Connection, Place};
 use crate::log::Log;
 use crate::opened::Opened;
@@ -264,7 +264,7 @@ async fn run(
         daemon.tasks.finished().await;
     };
     tokio::select! {
-        ended = tokio::time::timeout(lifecycle::DRAIN, finish) => {
+        ended = tokio::time::timeout(limits::DRAIN_TIME, finish) => {
             if ended.is_err() {
                 tracing::info!("work is left unfinished");
             }

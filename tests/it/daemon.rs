@@ -1,8 +1,8 @@
 //! The daemon's life: started once, found, stopped, replaced.
 
-use crate::world::bare_site;
+use crate::world::{bare_site, secure};
 use orlop_kit::site::end;
-use orlop_kit::{Site, tools, until_true};
+use orlop_kit::{Image, Registry, Site, layer, tools, until_true};
 use rustix::process::Signal;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
@@ -47,9 +47,25 @@ fn status_says_whether_it_runs_and_stop_stops_it() {
     }
     assert!(status.stdout.contains(&site.cache().display().to_string()), "{}", status.report());
 
-    site.orlop(["daemon", "stop"]).success();
-    until_true("the daemon ends", || site.daemons().is_empty());
-    assert!(!socket(&site).exists());
+    site.orlop(["daemon", "stop"]).success().says(&format!("Daemon {pid} has stopped"));
+    assert!(site.daemons().is_empty() && !socket(&site).exists());
+    site.orlop(["daemon", "stop"]).success().says("No daemon is running");
+}
+
+#[test]
+fn a_stop_returns_when_the_work_under_way_is_done_and_the_daemon_has_ended() {
+    let (registry, site) = secure(Registry::new().image("a:1", Image::two_layers()));
+    let gate = registry.gate(layer(1));
+    let pull = site.run(["pull", "a.sif", &registry.docker("a:1")]).start();
+    gate.arrived(1);
+    let mut stop = site.run(["daemon", "stop"]).start();
+    until_true("the socket is gone", || !socket(&site).exists());
+    assert!(!stop.ended() && !site.daemons().is_empty());
+    gate.open();
+    let outcome = stop.outcome().success();
+    assert!(site.daemons().is_empty(), "{}", outcome.report());
+    outcome.says(" stops when 1 call has ended").says(" has stopped");
+    pull.outcome().success();
 }
 
 #[test]
@@ -135,6 +151,6 @@ fn a_socket_that_the_service_manager_holds_starts_the_daemon_and_outlives_it() {
     assert!(status.stdout.contains("started by systemd"), "{}", status.report());
     assert_eq!(site.daemons(), [manager.pid()], "the manager became the daemon");
     site.orlop(["daemon", "stop"]).success();
-    until_true("the daemon ends", || site.daemons().is_empty());
+    assert!(site.daemons().is_empty());
     assert!(at.exists(), "the socket is the manager's to remove");
 }

@@ -1,7 +1,13 @@
-//! `orlop daemon stop`: ends the daemon.
+//! `orlop daemon stop`: ends the daemon, and waits for its end.
 
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use orlop_config::limits;
 use orlop_proto::v1::daemon_client::DaemonClient;
-use orlop_proto::v1::{ShutdownReply, ShutdownRequest};
+use orlop_proto::v1::{Kind, ShutdownReply, ShutdownRequest};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::commands::Command;
 use crate::connection::Connection;
@@ -15,7 +21,7 @@ pub(crate) const STOP: Command = Command {
         path: "daemon stop",
         arguments: "",
         about: "Stop the daemon",
-        long_about: "Work under way is finished first, for at most half a minute. Running containers go on.",
+        long_about: "Work under way is finished first, for at most half a minute; the command returns when the daemon has ended. Running containers go on.",
         count: Count::exactly(0),
         flags: &[&[Flag::switch(
             "now",
@@ -26,12 +32,16 @@ pub(crate) const STOP: Command = Command {
     run: stop,
 };
 
+/// How much longer than the daemon's own limit its end is waited for.
+const MARGIN: Duration = Duration::from_secs(10);
+
 fn stop(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     let place = context.place();
     let Some(daemon) = Connection::running(&place, &context.output)? else {
         context.output.info("No daemon is running");
         return Ok(0);
     };
+    let process = daemon.process();
     let request = ShutdownRequest { context: Some(context.sent()), now: options.is_on("now") };
     let asked = daemon
         .call(async |channel| Ok(DaemonClient::new(channel).shutdown(request).await?.into_inner()));
@@ -43,10 +53,33 @@ fn stop(options: &Options, context: &mut Context) -> Result<u8, Failure> {
         asked => asked?,
     };
     let pid = daemon.hello().pid;
-    context.output.info(&match reply.unfinished {
-        0 => format!("Daemon {pid} stops"),
-        1 => format!("Daemon {pid} stops when 1 call has ended"),
-        count => format!("Daemon {pid} stops when {count} calls have ended"),
-    });
+    match reply.unfinished {
+        _ if options.is_on("now") => {}
+        0 => {}
+        1 => context.output.info(&format!("Daemon {pid} stops when 1 call has ended")),
+        count => context.output.info(&format!("Daemon {pid} stops when {count} calls have ended")),
+    }
+    // This command's own connection is nothing to wait for.
+    drop(daemon);
+    let limit = limits::DRAIN_TIME.saturating_add(MARGIN);
+    if process.is_some_and(|process| !has_ended(&process, limit)) {
+        let message = format!("process {pid} has not ended within {} seconds", limit.as_secs());
+        return Err(Failure::new(Kind::DaemonUnavailable, message)
+            .hint(format!("look whether its disk hangs, or end it: kill {pid}")));
+    }
+    context.output.info(&format!("Daemon {pid} has stopped"));
     Ok(0)
+}
+
+/// Waits for the end of a process; false when it lives on for so long.
+fn has_ended(process: &OwnedFd, limit: Duration) -> bool {
+    let began = Instant::now();
+    loop {
+        let left = limit.saturating_sub(began.elapsed());
+        let left = Timespec::try_from(left).ok();
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], left.as_ref()) {
+            Err(Errno::INTR) => {}
+            outcome => return outcome.is_ok_and(|ready| ready > 0),
+        }
+    }
 }
