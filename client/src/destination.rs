@@ -80,6 +80,11 @@ impl Destination {
         &self.path
     }
 
+    /// Number of the file system that it is on; 0 when that cannot be told.
+    pub(crate) fn device(&self) -> u64 {
+        rustix::fs::stat(parent(&self.path)).map_or(0, |found| found.st_dev)
+    }
+
     /// Begins the file, invisible beside its name.
     ///
     /// # Errors

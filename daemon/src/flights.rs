@@ -15,6 +15,8 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use orlop_proto::v1::Kind;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::failure::Failure;
 use crate::tasks::Tasks;
@@ -32,6 +34,8 @@ pub(crate) struct Facts {
     bytes: AtomicU64,
     callers: AtomicU32,
     elsewhere: AtomicBool,
+    /// Whatever works for it, also when nobody waits any more.
+    working: TaskTracker,
 }
 
 impl Facts {
@@ -63,6 +67,18 @@ impl Facts {
     /// True while another process or node does it.
     pub(crate) fn is_elsewhere(&self) -> bool {
         self.elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// Counts something that works for it, for as long as the value lives: a thread that nobody can
+    /// end from outside.
+    pub(crate) fn part(&self) -> TaskTrackerToken {
+        self.working.token()
+    }
+
+    /// Returns when nothing works for it any more.
+    pub(crate) async fn at_rest(&self) {
+        self.working.close();
+        self.working.wait().await;
     }
 
     /// Tells whether another process or node does it.
@@ -162,9 +178,11 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
             bytes: AtomicU64::new(0),
             callers: AtomicU32::new(0),
             elsewhere: AtomicBool::new(false),
+            working: TaskTracker::new(),
         });
         // Runs however slowly a caller polls; ends when the last handle is dropped.
-        let task = self.tasks.spawn("flight", work(Arc::clone(&facts)));
+        let work = facts.working.track_future(work(Arc::clone(&facts)));
+        let task = self.tasks.spawn("flight", work);
         let landing: Landing<T> = task
             .map(|end| end.unwrap_or_else(|lost| Err(Failure::new(Kind::Internal, &lost))))
             .boxed();
@@ -195,6 +213,11 @@ impl<T: Clone> Joined<T> {
     /// What is known of the work.
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The same, beyond this caller's part.
+    pub(crate) fn shared_facts(&self) -> Arc<Facts> {
+        Arc::clone(&self.facts)
     }
 
     /// True when this caller started the work: with its credentials and its way to the registry.

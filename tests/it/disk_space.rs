@@ -2,8 +2,8 @@
 //!
 //! Not here: a cache without room ([`crate::disks`]).
 
-use crate::world::{bytes, site};
-use orlop_kit::{Image, Registry, Site, blobs, tools};
+use crate::world::{bytes, programs, site};
+use orlop_kit::{Image, Layer, Outcome, Person, Registry, Site, blobs, tools};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -95,4 +95,144 @@ fn f24_files_that_may_not_grow_are_told_as_a_full_disk_and_nothing_is_left() {
     assert_eq!(site.tree(&site.work()), ["b.sif"]);
     site.orlop(["pull", "--force", "a.sif", &image]).success();
     site.orlop(["cache", "verify"]).success();
+}
+
+/// A script in a mount namespace of its own, as root of it; `None` where that cannot be had.
+fn mounting(site: &Site, words: &[&str], script: &str) -> Option<Outcome> {
+    let [unshare] = tools::all(["unshare"])?;
+    if words.contains(&"--user") && !tools::user_namespaces() {
+        tools::skip("no user namespaces");
+        return None;
+    }
+    let words = [words, &["--mount", "sh", "-c", script]].concat();
+    let outcome = site.program(&unshare, words).outcome();
+    if outcome.status == 77 {
+        tools::skip("no such disk can be mounted");
+        return None;
+    }
+    Some(outcome)
+}
+
+/// What a script printed after `NAME=`.
+#[track_caller]
+fn said<'o>(outcome: &'o Outcome, name: &str) -> &'o str {
+    let line = outcome.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    line.unwrap_or_else(|| panic!("{name}: {}", outcome.report()))
+}
+
+#[test]
+fn what_nobody_uses_makes_room_for_a_pull_and_its_output_above_the_floor() {
+    const MIB: u64 = 1 << 20;
+    let image = |seed| Image::new().layer(Layer::noise("data", 4 << 20, seed));
+    let registry = Registry::new().image("a:1", image(1)).image("b:1", image(2)).start();
+    let site = site(&registry);
+    site.write_home(".cache/orlop/.keep", b"");
+    std::fs::remove_file(site.cache().join(".keep")).unwrap();
+    // Of a disk of 200 MiB the floor is 4. 4 MiB of noise want 4 as they come, 4 as a segment, and
+    // 4 more where the file goes to the same disk.
+    for (free, output, is_kept) in [
+        (13, "elsewhere", true),
+        (11, "elsewhere", false),
+        (17, "here", true),
+        (15, "here", false),
+        (10, "here", false),
+    ] {
+        let script = format!(
+            "C={cache}; D=$(dirname $C); mount -t tmpfs -o size=200m,mode=700 none $D || exit 77\n\
+             mkdir -m 700 $C; {orlop} pull --force before.sif {a} || exit 1\n\
+             {orlop} daemon stop\n\
+             A=$(stat -f -c '%a * %S' $D); fallocate -l $(($A - {room})) $D/ballast\n\
+             {orlop} pull --force {to} {b}; echo pulled=$?\n\
+             {orlop} daemon stop; rm -f $D/b.sif\n\
+             echo segments=$(ls $C/segments | wc -l)\n\
+             A=$(stat -f -c '%a * %S' $D); echo free=$(($A))\n\
+             rm $D/ballast",
+            cache = site.cache().display(),
+            orlop = site.programs().orlop.display(),
+            a = registry.docker("a:1"),
+            b = registry.docker("b:1"),
+            to = if output == "here" { "$D/b.sif" } else { "b.sif" },
+            room = free * MIB,
+        );
+        let words = ["--user", "--map-root-user"];
+        let Some(outcome) = mounting(&site, &words, &script) else { return };
+        let row = format!("{free} MiB, {output}: {}", outcome.report());
+        assert_eq!(said(&outcome, "pulled"), "0", "{row}");
+        assert_eq!(said(&outcome, "segments"), if is_kept { "2" } else { "1" }, "{row}");
+        let left: u64 = said(&outcome, "free").parse().unwrap();
+        assert!(left >= 4 * MIB, "{row}");
+    }
+}
+
+#[test]
+fn a_pull_that_leaves_less_than_the_floor_works_where_nothing_can_go() {
+    // Of 400 MiB the floor is 8; the image takes 5 of 12 MB at the end, and 10 on the way.
+    let registry = Registry::new().image("a:1", Image::two_layers()).start();
+    let site = site(&registry);
+    site.write_home(".cache/orlop/.keep", b"");
+    std::fs::remove_file(site.cache().join(".keep")).unwrap();
+    let script = format!(
+        "C={cache}; D=$(dirname $C); mount -t tmpfs -o size=400m,mode=700 none $D || exit 77\n\
+         mkdir -m 700 $C; A=$(stat -f -c '%a * %S' $D)\n\
+         fallocate -l $(($A - 12000000)) $D/ballast\n\
+         {orlop} pull a.sif {image}; echo pulled=$?; {orlop} daemon stop; rm $D/ballast",
+        cache = site.cache().display(),
+        orlop = site.programs().orlop.display(),
+        image = registry.docker("a:1"),
+    );
+    let words = ["--user", "--map-root-user"];
+    let Some(outcome) = mounting(&site, &words, &script) else { return };
+    assert_eq!(said(&outcome, "pulled"), "0", "{}", outcome.report());
+}
+
+#[test]
+fn f24_f30_a_quota_is_told_as_a_full_disk_with_its_bytes() {
+    if !rustix::process::geteuid().is_root() {
+        return tools::skip("only root may mount a disk with quotas");
+    }
+    if tools::all(["mkfs.btrfs", "btrfs"]).is_none() {
+        return;
+    }
+    let image = Image::new().layer(Layer::noise("data", 6 << 20, 1));
+    let registry = Registry::new().image("a:1", image).start();
+    let site = Site::of(Person::own(), &programs()).insecure(&registry);
+    let (disk, at) = (site.root().join("disk"), site.root().join("mounted"));
+    // Free space says nothing of quotas: it is found when the disk refuses.
+    let script = format!(
+        "truncate -s 300m {disk} && mkfs.btrfs -q {disk} >/dev/null && mkdir {at} || exit 1\n\
+         mount -o loop {disk} {at} || exit 77\n\
+         for S in cache output; do btrfs -q subvolume create {at}/$S >/dev/null || exit 1; done\n\
+         btrfs quota enable {at} && btrfs qgroup limit 4m {at}/cache || exit 77\n\
+         btrfs qgroup limit 1m {at}/output\n\
+         export ORLOP_CACHEDIR={at}/cache/orlop; C=$ORLOP_CACHEDIR\n\
+         {orlop} pull a.sif {image}; echo first=$?\n\
+         echo left=$(find $C/segments $C/recipes $C/tmp -type f | wc -l)\n\
+         echo came=$(find $C/partial -type f ! -name '*.mark' -printf '%s\\n')\n\
+         btrfs qgroup limit none {at}/cache\n\
+         {orlop} pull {at}/output/a.sif {image}; echo second=$?\n\
+         echo output=$(find {at}/output -type f | wc -l)\n\
+         {orlop} pull b.sif {image}; echo third=$?; {orlop} cache verify; echo fourth=$?\n\
+         {orlop} daemon stop",
+        disk = disk.display(),
+        at = at.display(),
+        orlop = site.programs().orlop.display(),
+        image = registry.docker("a:1"),
+    );
+    let words = ["--propagation", "private"];
+    let Some(outcome) = mounting(&site, &words, &script) else { return };
+    assert_eq!((said(&outcome, "first"), said(&outcome, "left")), ("255", "0"));
+    let layer = registry.blob(&registry.layer_digest(0).unwrap()).unwrap().len() as u64;
+    let came: u64 = said(&outcome, "came").parse().unwrap_or(0);
+    let in_cache = format!(
+        "no space left in {}/cache/orlop, {} bytes are needed: Disk quota exceeded",
+        at.display(),
+        2 * layer - came
+    );
+    assert!(outcome.stderr.contains(&in_cache), "{in_cache}: {}", outcome.report());
+    assert_eq!((said(&outcome, "second"), said(&outcome, "output")), ("255", "0"));
+    let sif = bytes(&site, "b.sif").len();
+    for part in [format!("no space left in {}/output", at.display()), format!("{sif} bytes")] {
+        assert!(outcome.stderr.contains(&part), "{part}: {}", outcome.report());
+    }
+    assert_eq!((said(&outcome, "third"), said(&outcome, "fourth")), ("0", "0"));
 }

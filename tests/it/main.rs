@@ -28,6 +28,7 @@ mod explain;
 mod explain_cases;
 mod hangs;
 mod inspect;
+mod keep_layers;
 mod large;
 mod local_sources;
 mod login;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// A program, the package that has it, and what is not tested without it.
-const WANTED: [(&str, &str, &str); 15] = [
+const WANTED: [(&str, &str, &str); 16] = [
     ("unsquashfs", "squashfs-tools", "squashfs images in the eyes of squashfs-tools"),
     ("skopeo", "skopeo", "what others read of our pushes"),
     ("umoci", "umoci", "the file tree of a pull beside umoci's"),
@@ -19,6 +19,7 @@ const WANTED: [(&str, &str, &str); 15] = [
     ("docker-credential-pass", "golang-docker-credential-helpers", "a real credential helper"),
     ("busybox", "busybox-static", "images with a shell"),
     ("strace", "strace", "faults of system calls"),
+    ("mkfs.btrfs", "btrfs-progs", "a disk with quotas"),
     ("mkfs.xfs", "xfsprogs", "a disk that shares blocks between files"),
     ("newuidmap", "uidmap", "subordinate users"),
 ];

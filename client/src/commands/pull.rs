@@ -105,7 +105,8 @@ fn pull(
     destination: &Destination,
     context: &mut Context,
 ) -> Result<(), Failure> {
-    let request = request(options, uri, platform, context)?;
+    let output_device = destination.device();
+    let request = PullRequest { output_device, ..request(options, uri, platform, context)? };
     if options.is_on("disable-cache") {
         context.without_cache();
     }
@@ -190,6 +191,7 @@ pub(crate) fn request(
         offline: options.is_on("offline"),
         file,
         docker_host: options.text("docker-host").unwrap_or_default(),
+        output_device: 0,
     })
 }
 

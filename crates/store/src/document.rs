@@ -1,7 +1,8 @@
-//! Documents and whole blobs: manifests, configs and SIF files, named by their digest.
+//! Documents and whole blobs: manifests, configs, SIF files and kept layers, named by their digest.
 //!
 //! A document is small and hashed at each reading. A SIF is compared with its size at each opening
-//! and hashed by whoever uses it first ([`Store::verify_entry`]).
+//! and hashed by whoever uses it first ([`Store::verify_entry`]); a layer is hashed by whoever
+//! converts it.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -107,12 +108,23 @@ impl Store {
     /// # Errors
     /// [`Error::Disk`].
     pub fn blob(&self, digest: &Digest, bytes: u64) -> Result<Option<Leased>, Error> {
-        let entry = Entry::Blob(digest.clone());
-        match self.open_leased(&entry)? {
+        self.sized(&Entry::Blob(digest.clone()), bytes)
+    }
+
+    /// Opens a layer that was kept, likewise.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn layer(&self, digest: &Digest, bytes: u64) -> Result<Option<Leased>, Error> {
+        self.sized(&Entry::Layer(digest.clone()), bytes)
+    }
+
+    fn sized(&self, entry: &Entry, bytes: u64) -> Result<Option<Leased>, Error> {
+        match self.open_leased(entry)? {
             Some(leased) if leased.bytes() != bytes => {
                 let found = leased.bytes();
                 drop(leased);
-                self.move_aside(&entry, &format!("it has {found} bytes instead of {bytes}"))?;
+                self.move_aside(entry, &format!("it has {found} bytes instead of {bytes}"))?;
                 Ok(None)
             }
             found => Ok(found),

@@ -12,6 +12,8 @@ use crate::Key;
 pub enum Entry {
     /// A manifest, config or SIF file.
     Blob(Digest),
+    /// A layer as it came, kept where the user wants it.
+    Layer(Digest),
     /// A converted layer.
     Segment(Key),
     /// A converted image.
@@ -28,6 +30,7 @@ impl Entry {
     pub(crate) fn file_name(&self) -> String {
         match self {
             Self::Blob(digest) => format!("blob-{}-{}", digest.algorithm().name(), digest.hex()),
+            Self::Layer(digest) => format!("layer-{}-{}", digest.algorithm().name(), digest.hex()),
             Self::Segment(key) => format!("segment-{key}"),
             Self::Recipe(key) => format!("recipe-{key}"),
             Self::Tag(key) => format!("tag-{key}"),
@@ -43,6 +46,7 @@ impl Entry {
         let digest = || rest.replacen('-', ":", 1).parse().ok();
         match kind {
             "blob" => digest().map(Self::Blob),
+            "layer" => digest().map(Self::Layer),
             "partial" => digest().map(Self::Partial),
             "segment" => rest.parse().ok().map(Self::Segment),
             "recipe" => rest.parse().ok().map(Self::Recipe),
@@ -55,7 +59,7 @@ impl Entry {
     #[must_use]
     pub fn key(&self) -> String {
         match self {
-            Self::Blob(digest) | Self::Partial(digest) => digest.to_string(),
+            Self::Blob(digest) | Self::Layer(digest) | Self::Partial(digest) => digest.to_string(),
             Self::Segment(key) | Self::Recipe(key) | Self::Tag(key) => key.to_string(),
         }
     }
@@ -74,6 +78,8 @@ pub enum Kind {
     Recipe,
     /// A SIF file.
     Sif,
+    /// A layer as it came.
+    Layer,
     /// One converted layer.
     Segment,
     /// A manifest or config.
@@ -89,8 +95,9 @@ impl Kind {
     pub(crate) const fn rank(self) -> u8 {
         match self {
             Self::Partial => 0,
-            Self::Segment => 1,
-            Self::Recipe | Self::Sif | Self::Document | Self::Tag => 2,
+            Self::Layer => 1,
+            Self::Segment => 2,
+            Self::Recipe | Self::Sif | Self::Document | Self::Tag => 3,
         }
     }
 }
@@ -120,6 +127,7 @@ mod tests {
         let digest = Digest::sha256(b"x");
         for entry in [
             Entry::Blob(digest.clone()),
+            Entry::Layer(digest.clone()),
             Entry::Partial(digest),
             Entry::Segment(key(1)),
             Entry::Recipe(key(2)),

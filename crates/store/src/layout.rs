@@ -22,10 +22,11 @@ const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This directory is a cache of Orlop. What is in it can be made again.\n";
 
 /// Directories below the cache.
-pub(crate) const DIRECTORIES: [&str; 12] = [
+pub(crate) const DIRECTORIES: [&str; 13] = [
     "blobs",
     "blobs/sha256",
     "blobs/sha512",
+    "layers",
     "segments",
     "recipes",
     "tags",
@@ -201,6 +202,14 @@ impl Layout {
         self.blobs().join(digest.algorithm().name()).join(digest.hex())
     }
 
+    pub(crate) fn layers(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+
+    pub(crate) fn layer(&self, digest: &Digest) -> PathBuf {
+        self.layers().join(format!("{}-{}", digest.algorithm().name(), digest.hex()))
+    }
+
     pub(crate) fn segments(&self) -> PathBuf {
         self.root.join("segments")
     }
@@ -266,6 +275,7 @@ impl Layout {
     pub(crate) fn entry(&self, entry: &Entry) -> PathBuf {
         match entry {
             Entry::Blob(digest) => self.blob(digest),
+            Entry::Layer(digest) => self.layer(digest),
             Entry::Segment(key) => self.segment(key),
             Entry::Recipe(key) => self.recipe(key),
             Entry::Tag(key) => self.tag(key),

@@ -5,6 +5,7 @@
 //! <cache>/
 //!   CACHEDIR.TAG  version
 //!   blobs/<algorithm>/<hex>   manifests, configs, SIF files
+//!   layers/<algorithm>-<hex>  layers as they came, where the user keeps them
 //!   segments/<key>/           data, index: one converted layer
 //!   recipes/<key>             an image as tables and extents of segments
 //!   tags/<key>                the last digest seen for a reference

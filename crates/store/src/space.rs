@@ -5,6 +5,9 @@ use orlop_config::limits;
 use crate::store::Store;
 use crate::{Error, Report};
 
+/// Magic numbers of file systems on which files share pages: Btrfs and XFS (linux/magic.h).
+const SHARING: [u32; 2] = [0x9123_683e, 0x5846_5342];
+
 /// Bytes of the file system that the cache lies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
@@ -51,23 +54,38 @@ impl Store {
         }
     }
 
-    /// Sees to room for `bytes` more bytes: collects where the floor would be touched.
+    /// Sees to room for `all` more bytes: collects where the floor would be touched. The floor is
+    /// no reason to fail: who has less than that free may still pull what fits.
     ///
     /// # Errors
-    /// [`Error::DiskFull`] when there is no room for them even so; [`Error::Disk`].
-    pub fn make_room(&self, bytes: u64) -> Result<Report, Error> {
+    /// [`Error::DiskFull`] when there is no room for `least` of them even so; it names `all`.
+    /// [`Error::Disk`].
+    pub fn make_room(&self, least: u64, all: u64) -> Result<Report, Error> {
         let space = self.space()?;
-        let full = || Error::DiskFull { directory: self.root().to_owned(), bytes, cause: None };
+        let directory = || self.root().to_owned();
+        let full = || Error::DiskFull { directory: directory(), bytes: all, cause: None };
         // What no emptied cache makes room for empties none.
-        if bytes > space.total {
+        if least > space.total {
             return Err(full());
         }
-        let wanted = bytes.saturating_add(space.floor());
+        let wanted = if all > space.total { least } else { all };
+        let wanted = wanted.saturating_add(space.floor());
         if space.free >= wanted {
             return Ok(Report::default());
         }
         let report = self.collect_bytes(wanted.saturating_sub(space.free))?;
-        if self.space()?.free < bytes { Err(full()) } else { Ok(report) }
+        if self.space()?.free < least { Err(full()) } else { Ok(report) }
+    }
+
+    /// Whether a file on the file system of this number (`st_dev`) takes room of the cache's, though
+    /// its bytes are in the cache: it is the same one, and files there share no pages.
+    #[must_use]
+    pub fn is_room_taken_on(&self, device: u64) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let is_same = std::fs::metadata(self.root()).is_ok_and(|found| found.dev() == device);
+        let shares = rustix::fs::statfs(self.root())
+            .is_ok_and(|found| SHARING.iter().any(|kind| i64::from(*kind) == found.f_type));
+        is_same && !shares
     }
 }
 
@@ -96,12 +114,15 @@ mod tests {
         let said = |bytes: u64| {
             format!("no space left in {}, {bytes} bytes are needed", store.root().display())
         };
-        let error = store.make_room(1 << 60).unwrap_err();
+        let error = store.make_room(1 << 60, 1 << 60).unwrap_err();
         assert_eq!(error.to_string(), said(1 << 60));
         assert!(store.segment(&key(1)).unwrap().is_some(), "nothing goes for what fits nowhere");
         let all = store.space().unwrap().total;
-        let error = store.make_room(all).unwrap_err();
-        assert_eq!(error.to_string(), said(all));
+        // What fits nowhere but need not is no reason to empty the cache either.
+        store.make_room(1, 1 << 60).unwrap();
+        assert!(store.segment(&key(1)).unwrap().is_some());
+        let error = store.make_room(all, all + 1).unwrap_err();
+        assert_eq!(error.to_string(), said(all + 1));
         assert!(store.segment(&key(1)).unwrap().is_none(), "what nobody uses has made room");
     }
 }

@@ -47,7 +47,7 @@ impl Store {
     /// nobody went on with for a week, a mark without one, what is neither.
     fn sweep_partial(&self, path: &Path, now: SystemTime) -> bool {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let named = |name: &str| crate::usage::partial(name).map(Entry::Partial);
+        let named = |name: &str| crate::usage::by_digest(name).map(Entry::Partial);
         if let Some(marked) = name.strip_suffix(".mark").and_then(named) {
             return !self.own_path(&marked).exists() && remove_file(path).is_ok();
         }

@@ -17,7 +17,7 @@ pub struct Usage {
     pub images: u64,
     /// Bytes of those.
     pub image_bytes: u64,
-    /// Segments, documents and tags.
+    /// Segments, kept layers, documents and tags.
     pub blobs: u64,
     /// Bytes of those.
     pub blob_bytes: u64,
@@ -35,7 +35,7 @@ impl Usage {
         for info in entries {
             let (count, bytes) = match info.kind {
                 Kind::Recipe | Kind::Sif => (&mut usage.images, &mut usage.image_bytes),
-                Kind::Segment | Kind::Document | Kind::Tag => {
+                Kind::Layer | Kind::Segment | Kind::Document | Kind::Tag => {
                     (&mut usage.blobs, &mut usage.blob_bytes)
                 }
                 Kind::Partial => (&mut usage.partials, &mut usage.partial_bytes),
@@ -68,10 +68,11 @@ impl Store {
                 format!("{name}:{hex}").parse().ok().map(Entry::Blob)
             })?;
         }
+        walk(&layout.layers(), &mut entries, |name| by_digest(name).map(Entry::Layer))?;
         walk(&layout.segments(), &mut entries, |name| key(name).map(Entry::Segment))?;
         walk(&layout.recipes(), &mut entries, |name| key(name).map(Entry::Recipe))?;
         walk(&layout.tags(), &mut entries, |name| key(name).map(Entry::Tag))?;
-        walk(&layout.partials(), &mut entries, |name| partial(name).map(Entry::Partial))?;
+        walk(&layout.partials(), &mut entries, |name| by_digest(name).map(Entry::Partial))?;
         Ok(entries)
     }
 
@@ -88,7 +89,7 @@ fn key(name: &str) -> Option<Key> {
     name.parse().ok()
 }
 
-pub(crate) fn partial(name: &str) -> Option<Digest> {
+pub(crate) fn by_digest(name: &str) -> Option<Digest> {
     name.replacen('-', ":", 1).parse().ok()
 }
 
@@ -118,6 +119,7 @@ pub(crate) fn info(entry: Entry, path: &Path) -> Option<Info> {
     let kind = match &entry {
         Entry::Blob(_) if is_document(path, stat.len()) => Kind::Document,
         Entry::Blob(_) => Kind::Sif,
+        Entry::Layer(_) => Kind::Layer,
         Entry::Segment(_) => Kind::Segment,
         Entry::Recipe(_) => Kind::Recipe,
         Entry::Tag(_) => Kind::Tag,
@@ -156,6 +158,9 @@ mod tests {
         let mut sif = store.partial(&Digest::sha256(b"#!sif"), 5).unwrap();
         sif.append(b"#!sif").unwrap();
         sif.publish().unwrap();
+        let mut layer = store.partial(&Digest::sha256(b"layer"), 5).unwrap();
+        layer.append(b"layer").unwrap();
+        layer.publish_layer().unwrap();
         drop(put_segment(&store, 1, b"data", b"index"));
         store.put_recipe(&key(2), b"recipe").unwrap();
         let (digest, seen) = (Digest::sha256(b""), SystemTime::UNIX_EPOCH);
@@ -164,7 +169,13 @@ mod tests {
             .unwrap();
         let mut partial = store.partial(&Digest::sha256(b"more"), 4).unwrap();
         partial.append(b"mo").unwrap();
-        for stray in ["blobs/sha256/x", "segments/x", "recipes/.orlop-1", "partial/sha256-x"] {
+        for stray in [
+            "blobs/sha256/x",
+            "layers/sha256-x",
+            "segments/x",
+            "recipes/.orlop-1",
+            "partial/sha256-x",
+        ] {
             fs::write(store.root().join(stray), b"stray").unwrap();
         }
         let mut kinds: Vec<_> =
@@ -176,6 +187,7 @@ mod tests {
             [
                 (Kind::Recipe, 6),
                 (Kind::Sif, 5),
+                (Kind::Layer, 5),
                 (Kind::Segment, 9),
                 (Kind::Document, 2),
                 (Kind::Tag, tag),
@@ -184,7 +196,7 @@ mod tests {
         );
         let usage = store.usage().unwrap();
         assert_eq!((usage.images, usage.image_bytes), (2, 11));
-        assert_eq!((usage.blobs, usage.partials, usage.partial_bytes), (3, 1, 2));
-        assert_eq!(usage.bytes(), 11 + 11 + tag + 2);
+        assert_eq!((usage.blobs, usage.partials, usage.partial_bytes), (4, 1, 2));
+        assert_eq!(usage.bytes(), 11 + 16 + tag + 2);
     }
 }

@@ -90,11 +90,15 @@ impl Store {
         Ok(verified)
     }
 
-    /// Hashes a blob; false when it did not match and was moved aside. One that is not there is
-    /// good.
-    fn verify_blob(&self, digest: &Digest, stop: &AtomicBool) -> Result<bool, Error> {
-        let entry = Entry::Blob(digest.clone());
-        let wrong = match Leased::open(&self.path(&entry))? {
+    /// Hashes a file that is called by its digest; false when it did not match and was moved aside.
+    /// One that is not there is good.
+    fn verify_digest(
+        &self,
+        entry: &Entry,
+        digest: &Digest,
+        stop: &AtomicBool,
+    ) -> Result<bool, Error> {
+        let wrong = match Leased::open(&self.path(entry))? {
             Opened::Missing => return Ok(true),
             Opened::Odd(cause) => format!("cannot be read: {cause}"),
             Opened::Leased(leased) => match digest_of(leased.file(), digest, stop) {
@@ -105,7 +109,7 @@ impl Store {
                 Err(cause) => format!("cannot be read: {cause}"),
             },
         };
-        self.move_aside(&entry, &wrong)?;
+        self.move_aside(entry, &wrong)?;
         Ok(false)
     }
 
@@ -121,7 +125,9 @@ impl Store {
         stop: &AtomicBool,
     ) -> Result<bool, Error> {
         let wrong = match entry {
-            Entry::Blob(digest) => return self.verify_blob(digest, stop),
+            Entry::Blob(digest) | Entry::Layer(digest) => {
+                return self.verify_digest(entry, digest, stop);
+            }
             Entry::Partial(_) => return Ok(true),
             Entry::Segment(key) => match self.find_segment(key)? {
                 Found::Whole(segment) => {

@@ -9,6 +9,7 @@ mod kinds;
 
 use std::error::Error;
 use std::fmt::Display;
+use std::path::Path;
 
 use orlop_config::limits::{
     FAILURE_BYTES as WIRE_BYTES, FAILURE_CAUSES as CAUSES, FAILURE_MESSAGE_BYTES as MESSAGE_BYTES,
@@ -68,6 +69,14 @@ impl Failure {
     /// Adds a fact that helps, which the client cannot know.
     pub(crate) fn with_hint(mut self, hint: &str) -> Self {
         self.0.hints.push(hint.to_owned());
+        self
+    }
+
+    /// Says of a full disk where, and how many bytes have to be free for all that was wanted.
+    pub(crate) fn needing(mut self, directory: &Path, bytes: u64) -> Self {
+        let directory = directory.to_owned();
+        let full = orlop_store::Error::DiskFull { directory, bytes, cause: None };
+        self.0.message = cut(full.to_string(), MESSAGE_BYTES);
         self
     }
 

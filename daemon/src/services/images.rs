@@ -84,7 +84,7 @@ fn reference(uri: &str) -> Result<(Reference, bool), Failure> {
     }
 }
 
-/// The platform that a caller wants.
+/// The platform that a caller wants, who writes nothing.
 pub(super) fn target(
     sent: Option<v1::Platform>,
     is_explicit: bool,
@@ -98,7 +98,7 @@ pub(super) fn target(
         ),
         None => reference.and_then(Platform::of_hub_namespace).unwrap_or_else(Platform::host),
     };
-    Target { platform, is_explicit }
+    Target { platform, is_explicit, output: 0 }
 }
 
 /// What a pull is to bring.
@@ -113,6 +113,10 @@ impl Wanted {
     fn of(request: PullRequest) -> Result<Self, Failure> {
         let PullRequest { uri, platform: sent, platform_explicit, file, access, offline, .. } =
             request;
+        let target = |reference| Target {
+            output: request.output_device,
+            ..target(sent, platform_explicit, reference)
+        };
         match ImageUri::parse(&uri) {
             Ok(ImageUri::Local { transport, image, .. }) => {
                 let form = match transport {
@@ -123,12 +127,12 @@ impl Wanted {
                 let file = file.ok_or_else(|| {
                     Failure::of(Kind::UsageInvalid, "the request does not say where the file is")
                 })?;
-                let target = target(sent, platform_explicit, None);
+                let target = target(None);
                 let wanted = local::Wanted { form, file, image, target };
                 return Ok(Self::Local(wanted));
             }
             Ok(ImageUri::DockerDaemon(name)) => {
-                let target = target(sent, platform_explicit, None);
+                let target = target(None);
                 let wanted = docker::Wanted { name, host: request.docker_host, target };
                 return Ok(Self::Docker(wanted));
             }
@@ -145,7 +149,7 @@ impl Wanted {
         }
         let (reference, is_oras) = reference(&uri)?;
         Ok(Self::Registry(pull::Wanted {
-            target: target(sent, platform_explicit, Some(&reference)),
+            target: target(Some(&reference)),
             access: access.unwrap_or_default(),
             offline,
             reference,

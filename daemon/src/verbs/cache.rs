@@ -76,6 +76,7 @@ fn kind_sent(kind: Kind) -> EntryKind {
     match kind {
         Kind::Recipe => EntryKind::Recipe,
         Kind::Sif => EntryKind::Sif,
+        Kind::Layer => EntryKind::Layer,
         Kind::Segment => EntryKind::Segment,
         Kind::Document | Kind::Tag => EntryKind::Document,
         Kind::Partial => EntryKind::Partial,
@@ -83,8 +84,9 @@ fn kind_sent(kind: Kind) -> EntryKind {
 }
 
 fn kinds(asked: &[EntryKind]) -> Vec<Kind> {
-    let all = [Kind::Recipe, Kind::Sif, Kind::Segment, Kind::Document, Kind::Tag, Kind::Partial];
-    all.into_iter().filter(|kind| asked.contains(&kind_sent(*kind))).collect()
+    let images = [Kind::Recipe, Kind::Sif];
+    let parts = [Kind::Layer, Kind::Segment, Kind::Document, Kind::Tag, Kind::Partial];
+    images.into_iter().chain(parts).filter(|kind| asked.contains(&kind_sent(*kind))).collect()
 }
 
 /// Removes a cache of a format that is not known, or says that it would.

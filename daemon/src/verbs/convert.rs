@@ -15,6 +15,8 @@ use orlop_registry::{Position, Sources};
 use orlop_store::{Entry, Key, Leased, Partial, Segment, Store};
 
 use super::claims::{self, Turn};
+use super::kept;
+use super::pull::absent;
 use super::spool::{self, Shared};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -47,6 +49,8 @@ pub(crate) struct Layer {
     pub(crate) options: Options,
     /// When another node's claim on it is dead.
     pub(crate) times: claims::Times,
+    /// Whether it is kept as it came, too.
+    pub(crate) is_kept: bool,
 }
 
 impl Layer {
@@ -61,14 +65,14 @@ impl Layer {
     }
 }
 
-/// Fetches and converts a layer and publishes its segment.
+/// Converts a layer and publishes its segment: one that is kept, else what the sources give.
 ///
 /// # Errors
 /// What the sources, the layer or the disk did. What came of the download stays for the next time
-/// unless it was wrong.
+/// unless it was wrong. IMAGE_NOT_FOUND without sources where it is not kept.
 pub(crate) async fn segment(
     daemon: Daemon,
-    sources: Sources,
+    sources: Option<Sources>,
     layer: Layer,
     workers: Workers,
     facts: Arc<Facts>,
@@ -83,6 +87,10 @@ pub(crate) async fn segment(
         }
         Turn::Ours(held) => held,
     };
+    if let Some(converted) = kept::segment(&daemon, (&layer, &workers), &facts).await? {
+        return Ok(Arc::new(converted));
+    }
+    let sources = sources.ok_or_else(|| absent(&layer.descriptor.digest))?;
     let attempt = || try_segment(&daemon, &sources, &layer, &workers, &facts);
     let converted = until_true(&sources, &layer.descriptor, attempt).await?;
     daemon.counts.layers_converted.add(1);
@@ -146,6 +154,7 @@ async fn try_segment(
     let outcome = convert(daemon, sources, (layer, workers), facts, &partial).await;
     match &outcome {
         Err(Ended::Failed(failure)) if is_worth_keeping(failure) => keep(daemon, partial).await,
+        Ok(_) if layer.is_kept => kept::keep(daemon, &partial),
         // It is not needed any more, or what is kept may be what is wrong.
         _ => discard(daemon, &partial),
     }
@@ -172,7 +181,9 @@ async fn convert(
     let (feed, mut reader) = joined;
     let source = layer.source();
     let (shared, own, workers) = (daemon.clone(), layer.clone(), workers.clone());
+    let part = facts.part();
     let convert = daemon.tasks.blocking("convert", move |stop| {
+        let _part = part;
         let made = make(&shared, (&own, &workers), &source, &mut reader, stop);
         // The feed must not wait for a reader that has ended.
         drop(reader);

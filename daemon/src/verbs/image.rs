@@ -12,7 +12,7 @@ use orlop_image::{SegmentKey, build_recipe, recipe_key, segment_key};
 use orlop_oci::{Descriptor, ImageConfig, Platform};
 use orlop_proto::v1::{self, Kind, pull_done, pull_event};
 use orlop_registry::{Limits, Sources};
-use orlop_store::{Entry, Key, Leased};
+use orlop_store::{Entry, Key, Leased, Store};
 
 use super::checks;
 use super::claims;
@@ -21,7 +21,8 @@ use super::documents::{self, Chosen};
 use super::known::Made;
 use super::landing::land;
 use super::local;
-use super::pull::{Events, Pulled, absent, make_room, resolved, tell, warn};
+use super::needs::{self, Needs, There};
+use super::pull::{Events, Pulled, absent, resolved, tell, warn};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::flights::Joined;
@@ -42,13 +43,16 @@ pub(super) fn disagreement(chosen: &Chosen, config: &ImageConfig) -> Option<Stri
     (!is_same).then(|| format!("the index offers {offered} and the image says {found}"))
 }
 
-/// The platform that an image is wanted for.
+/// What an image is wanted for.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    /// Which.
+    /// The platform.
     pub(crate) platform: Platform,
     /// The user named it.
     pub(crate) is_explicit: bool,
+    /// Number (`st_dev`) of the file system that the caller writes the image to afterwards; 0 where
+    /// it does not.
+    pub(crate) output: u64,
 }
 
 impl Target {
@@ -109,6 +113,8 @@ pub(super) struct Image {
     options: Options,
     key: Key,
     layers: Vec<Layer>,
+    /// [`Target::output`].
+    output: u64,
 }
 
 impl Image {
@@ -117,8 +123,9 @@ impl Image {
         named: Named,
         chosen: Chosen,
         config: ImageConfig,
-        platform: Platform,
+        target: &Target,
     ) -> Result<Self, Failure> {
+        let platform = target.settle(&chosen, &config)?;
         let options = options(settings);
         let key = recipe_key(&chosen.digest, &platform, &named.key(), &options);
         let layers = chosen.manifest.layers.iter().zip(&config.diff_ids);
@@ -132,10 +139,12 @@ impl Image {
                     key: store_key(key.as_str())?,
                     options,
                     times: claims::Times::of(settings),
+                    is_kept: settings.keep_layers,
                 })
             })
             .collect::<Result<_, Failure>>()?;
-        Ok(Self { key: store_key(key.as_str())?, chosen, config, platform, named, options, layers })
+        let (key, output) = (store_key(key.as_str())?, target.output);
+        Ok(Self { key, chosen, config, platform, named, options, layers, output })
     }
 }
 
@@ -213,21 +222,72 @@ async fn try_pull_image(
         let entries = image_entries(image, &made);
         return Ok(Pulled { done: done(daemon, image, &made, true), leases, entries });
     }
-    let present = present(daemon, image).await?;
-    let layers = image.layers.iter().map(|layer| &layer.descriptor).zip(present.iter().copied());
-    if matches!(origin, Origin::Registry(None)) && present.contains(&false) {
+    let counting = Counting::of(origin, image);
+    let (store, count) = (daemon.store.clone(), counting.clone());
+    let there = daemon.blocking("segments", move || count.there(&store)).await?;
+    if matches!(origin, Origin::Registry(None)) && !there.iter().all(|there| there.is_whole()) {
         return Err(absent(&image.chosen.digest));
     }
+    let present: Vec<bool> = there.iter().map(|there| there.is_converted()).collect();
+    let layers = image.layers.iter().map(|layer| &layer.descriptor).zip(present.iter().copied());
     resolved(events, &image.chosen, false, layers).await;
-    let missing = image.layers.iter().zip(&present).filter(|(_, present)| !**present);
+    counting.needs(&daemon.store, there).make_room(daemon).await?;
+    let outcome = make(daemon, origin, image, &present, events).await;
+    let made = match outcome {
+        Ok(made) => made,
+        Err(failure) => {
+            let count = move |store: &Store| Ok(counting.needs(store, counting.there(store)?));
+            return Err(needs::told(daemon, failure, count).await);
+        }
+    };
+    // Opened once more: what others share in a flight cannot be handed on.
+    let leases = cached(daemon, image).await?.map(|(_, leases)| leases).unwrap_or_default();
+    let entries = image_entries(image, &made);
+    Ok(Pulled { done: done(daemon, image, &made, false), leases, entries })
+}
+
+/// What it takes to count what an image needs.
+#[derive(Clone)]
+struct Counting {
+    layers: Vec<Layer>,
+    is_local: bool,
+    output: u64,
+}
+
+impl Counting {
+    fn of(origin: &Origin, image: &Image) -> Self {
+        let is_local = matches!(origin, Origin::Local(_));
+        Self { layers: image.layers.clone(), is_local, output: image.output }
+    }
+
+    /// What there is of each layer. Blocks.
+    fn there(&self, store: &Store) -> Result<Vec<There>, Failure> {
+        self.layers.iter().map(|layer| There::look(store, layer, self.is_local)).collect()
+    }
+
+    /// What has yet to be written.
+    fn needs(&self, store: &Store, there: Vec<There>) -> Needs {
+        let sizes = self.layers.iter().map(|layer| layer.descriptor.size);
+        Needs::of_layers(sizes.zip(there), store.is_room_taken_on(self.output))
+    }
+}
+
+/// Converts what is missing and merges all.
+async fn make(
+    daemon: &Daemon,
+    origin: &Origin,
+    image: &Image,
+    present: &[bool],
+    events: &Events,
+) -> Result<Arc<Made>, Failure> {
+    let missing = image.layers.iter().zip(present).filter(|(_, present)| !**present);
     let missing = missing.map(|(Layer { descriptor, .. }, _)| descriptor);
     let missing: Vec<_> = missing.map(|layer| (layer.digest.clone(), layer.size)).collect();
-    make_room(daemon, missing.iter().map(|(_, size)| *size).fold(0, u64::saturating_add)).await?;
     let phase = v1::PullPhase::Converting.into();
     tell(events, pull_event::Event::Phase(phase)).await;
     let workers = daemon.workers.for_image(&missing);
     let join = || -> Vec<Joined<Arc<Converted>>> {
-        let layers = image.layers.iter().zip(&present).enumerate();
+        let layers = image.layers.iter().zip(present).enumerate();
         let mut layers: Vec<_> = layers.collect();
         // The largest has its place first: begun last, all would wait for it alone.
         layers.sort_by_key(|(_, (layer, _))| std::cmp::Reverse(layer.descriptor.size));
@@ -251,10 +311,7 @@ async fn try_pull_image(
     for warning in warnings {
         warn(events, warning).await;
     }
-    // Opened once more: what others share in a flight cannot be handed on.
-    let leases = cached(daemon, image).await?.map(|(_, leases)| leases).unwrap_or_default();
-    let entries = image_entries(image, &made);
-    Ok(Pulled { done: done(daemon, image, &made, false), leases, entries })
+    Ok(made)
 }
 
 fn image_entries(image: &Image, made: &Made) -> Vec<Entry> {
@@ -289,10 +346,9 @@ fn fly(
             }
         }
         match origin {
-            Origin::Registry(Some(sources)) => {
+            Origin::Registry(sources) => {
                 convert::segment(shared, sources, layer, workers, facts).await
             }
-            Origin::Registry(None) => Err(absent(&layer.descriptor.digest)),
             Origin::Local(archive) => {
                 local::segment(shared, archive, number, (layer, workers), facts).await
             }
@@ -336,14 +392,6 @@ async fn cached(
 fn read(leased: &Leased) -> Result<Option<Made>, Failure> {
     let recipe = Recipe::from_bytes(&leased.read()?);
     Ok(recipe.ok().and_then(|recipe| Made::of(&recipe).ok()))
-}
-
-/// Which layers' segments are in the cache.
-async fn present(daemon: &Daemon, image: &Image) -> Result<Vec<bool>, Failure> {
-    let store = daemon.store.clone();
-    let keys: Vec<Key> = image.layers.iter().map(|layer| layer.key.clone()).collect();
-    let look = move || keys.iter().map(|key| Ok(store.segment(key)?.is_some())).collect();
-    daemon.blocking("segments", look).await
 }
 
 async fn merge(

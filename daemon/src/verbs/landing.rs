@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use orlop_proto::v1::{self, pull_event};
+use orlop_proto::v1::{self, Kind, pull_event};
 
 use super::pull::Events;
 use crate::failure::Failure;
@@ -12,6 +12,9 @@ use crate::flights::{FLIGHTS, Joined};
 
 /// How often callers are told of bytes.
 const TELL: Duration = Duration::from_millis(100);
+
+/// How long the end of flights is waited for that others may share.
+const REST: Duration = Duration::from_secs(2);
 
 /// Joins flights and waits for them. Where one failed that another caller had started, with its
 /// credentials and its proxy, it is flown once more: one caller's lack is no other's.
@@ -30,9 +33,23 @@ pub(super) async fn land<T: Clone>(
                 // Joined anew before the old ones are let go: what still flies flies on.
                 flights = join();
             }
-            Err(lost) => return Err(lost.failure),
+            Err(lost) => {
+                if lost.failure.kind() == Kind::DiskFull {
+                    at_rest(flights).await;
+                }
+                return Err(lost.failure);
+            }
         }
     }
+}
+
+/// Leaves flights and waits until what worked for them has ended, so that the room they took is
+/// free when the caller is told; not for long, as others may have joined them.
+async fn at_rest<T: Clone>(flights: Vec<Joined<T>>) {
+    let facts: Vec<_> = flights.iter().map(Joined::shared_facts).collect();
+    drop(flights);
+    let all = futures::future::join_all(facts.iter().map(|facts| facts.at_rest()));
+    drop(tokio::time::timeout(REST, all).await);
 }
 
 /// A flight that failed.
@@ -79,7 +96,9 @@ pub(super) async fn watch<T: Clone>(
 
 #[cfg(test)]
 mod tests {
-    use orlop_proto::v1::Kind;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use tokio::sync::mpsc;
 
     use super::*;
@@ -102,6 +121,38 @@ mod tests {
         drop(open.take());
         assert_eq!(first.landed().await.unwrap_err().kind(), kind);
         second.await
+    }
+
+    #[tokio::test]
+    async fn f30_a_full_disk_is_told_when_the_other_flights_have_ended() {
+        let (flights, tasks) = (Flights::new(Tasks::default()), Tasks::default());
+        let (events, _told) = mpsc::channel(8);
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let begun = Arc::new(tokio::sync::Notify::new());
+        let join = || {
+            let (tasks, begin, end) = (tasks.clone(), Arc::clone(&begun), Arc::clone(&has_ended));
+            let slow = flights.join("slow", "", 0, |facts| async move {
+                let part = facts.part();
+                let work = tasks.blocking("work", move |stop| {
+                    let _part = part;
+                    begin.notify_one();
+                    while !stop.flag().load(Ordering::Relaxed) {
+                        std::thread::yield_now();
+                    }
+                    end.store(true, Ordering::Relaxed);
+                });
+                work.await.map_err(|lost| Failure::new(Kind::Internal, &lost))
+            });
+            let begun = Arc::clone(&begun);
+            let full = flights.join("full", "", 0, |_| async move {
+                begun.notified().await;
+                Err(Failure::of(Kind::DiskFull, "of the test"))
+            });
+            vec![slow, full]
+        };
+        let failure = land(join, &events).await.unwrap_err();
+        assert_eq!(failure.kind(), Kind::DiskFull);
+        assert!(has_ended.load(Ordering::Relaxed));
     }
 
     #[tokio::test]

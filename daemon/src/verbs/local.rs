@@ -5,14 +5,14 @@
 //! what is in an archive (`orlop-archive`).
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use orlop_archive::{Archive, Content, Form, Limits};
+use orlop_archive::{Archive, Form, Limits};
 use orlop_config::settings::Settings;
 use orlop_image::Workers;
 use orlop_oci::{ImageConfig, LocalImage};
@@ -23,6 +23,7 @@ use super::convert::{self, Converted, Error, Layer};
 use super::documents::Chosen;
 use super::image::{self, Image, Named, Origin, Target};
 use super::pull::{self, Events, Pulled};
+use super::spool::Counted;
 use crate::caller::Caller;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -103,8 +104,7 @@ pub(super) async fn pull_found(
     for warning in image::disagreement(&chosen, &config).iter().chain(&config.warnings) {
         pull::warn(events, warning.clone()).await;
     }
-    let platform = target.settle(&chosen, &config)?;
-    let image = Image::new(settings, named, chosen, config, platform)?;
+    let image = Image::new(settings, named, chosen, config, target)?;
     image::pull_image(daemon, &Origin::Local(Arc::new(found)), image, events).await
 }
 
@@ -154,22 +154,6 @@ fn check_view(path: &Path, inode: u64) -> Result<(), Failure> {
     ))
 }
 
-/// A layer's bytes, counted.
-struct Counted<'a> {
-    content: Content,
-    read: u64,
-    facts: &'a Facts,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.content.read(buffer)?;
-        self.read = self.read.saturating_add(count as u64);
-        self.facts.set_bytes(self.read);
-        Ok(count)
-    }
-}
-
 /// Converts a layer of an archive and publishes its segment.
 ///
 /// # Errors
@@ -182,9 +166,10 @@ pub(super) async fn segment(
     facts: Arc<Facts>,
 ) -> Result<Arc<Converted>, Failure> {
     let shared = daemon.clone();
+    let part = facts.part();
     let work = move |stop: &Stop| {
-        let content = archive.layer(number)?;
-        let mut reader = Counted { content, read: 0, facts: &facts };
+        let _part = part;
+        let mut reader = Counted::new(archive.layer(number)?, &facts);
         let made = convert::make(&shared, (&layer, &workers), &layer.source(), &mut reader, stop);
         made.map_err(|error| failure(error, &archive, number))
     };

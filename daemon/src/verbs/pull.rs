@@ -10,7 +10,7 @@ use orlop_config::settings::Settings;
 use orlop_oci::{Descriptor, Digest, Reference};
 use orlop_proto::v1::{self, Kind, pull_done, pull_event};
 use orlop_registry::{Limits, Sources};
-use orlop_store::{Entry, Leased, Tag};
+use orlop_store::{Entry, Leased, Store, Tag};
 use tokio::sync::mpsc;
 
 use super::asking::{Asked, Mirrors, ask, passing_on};
@@ -21,6 +21,7 @@ use super::documents::{self, Chosen};
 use super::image::{self, Image, Named, Origin, Target};
 use super::landing::land;
 use super::lookup;
+use super::needs::{self, Needs};
 use crate::caller::{Caller, Told};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -230,7 +231,8 @@ async fn bring(
     }
     let times = claims::Times::of(settings);
     if wanted.is_oras {
-        return pull_sif(daemon, sources, &chosen, times, events).await;
+        let output = wanted.target.output;
+        return pull_sif(daemon, sources, &chosen, times, output, events).await;
     }
     image::check_image(&chosen, &Limits::from(&settings.limits))?;
     let origin = sources.map(|sources| documents::Origin { sources, times });
@@ -239,9 +241,8 @@ async fn bring(
     for warning in image::disagreement(&chosen, &config).iter().chain(&config.warnings) {
         warn(events, warning.clone()).await;
     }
-    let platform = wanted.target.settle(&chosen, &config)?;
     let named = Named { scheme: "docker", name: name_of(&wanted.reference) };
-    let image = Image::new(settings, named, chosen, config, platform)?;
+    let image = Image::new(settings, named, chosen, config, &wanted.target)?;
     image::pull_image(daemon, &Origin::Registry(sources.cloned()), image, events).await
 }
 
@@ -299,15 +300,6 @@ pub(super) fn absent(digest: &Digest) -> Failure {
     Failure::of(Kind::ImageNotFound, format!("{digest} is not whole in the cache"))
 }
 
-/// Sees to room for downloads before any is asked for.
-pub(super) async fn make_room(daemon: &Daemon, bytes: u64) -> Result<(), Failure> {
-    if bytes == 0 {
-        return Ok(());
-    }
-    let store = daemon.store.clone();
-    daemon.blocking("room", move || Ok(store.make_room(bytes).map(drop)?)).await
-}
-
 pub(super) async fn resolved<'a>(
     events: &Events,
     chosen: &Chosen,
@@ -333,6 +325,7 @@ async fn pull_sif(
     sources: Option<&Sources>,
     chosen: &Chosen,
     times: claims::Times,
+    output: u64,
     events: &Events,
 ) -> Result<Pulled, Failure> {
     let layer = chosen.manifest.sif_layer()?.clone();
@@ -347,16 +340,7 @@ async fn pull_sif(
     resolved(events, chosen, cached, std::iter::once((&layer, cached))).await;
     if found.is_none() {
         let sources = sources.ok_or_else(|| absent(&layer.digest))?;
-        let (shared, sources, wanted) = (daemon.clone(), sources.clone(), layer.clone());
-        let digest = layer.digest.to_string();
-        make_room(daemon, layer.size).await?;
-        let join = || {
-            let (shared, sources, wanted) = (shared.clone(), sources.clone(), wanted.clone());
-            vec![daemon.blobs.join(&digest, digest.clone(), layer.size, move |facts| {
-                convert::blob(shared, sources, wanted, times, facts)
-            })]
-        };
-        land(join, events).await?;
+        fetch_sif(daemon, sources, &layer, times, output, events).await?;
         let (store, wanted) = (daemon.store.clone(), layer.clone());
         let look = move || Ok(store.blob(&wanted.digest, wanted.size)?);
         found = daemon.blocking("blob", look).await?;
@@ -375,4 +359,31 @@ async fn pull_sif(
         })),
     };
     Ok(Pulled { done, leases: found.into_iter().collect(), entries: vec![entry] })
+}
+
+/// Fetches a SIF blob, in a flight that others may join.
+async fn fetch_sif(
+    daemon: &Daemon,
+    sources: &Sources,
+    layer: &Descriptor,
+    times: claims::Times,
+    output: u64,
+    events: &Events,
+) -> Result<(), Failure> {
+    let wanted = layer.clone();
+    let count =
+        move |store: &Store| Ok(Needs::of_blob(store, &wanted, store.is_room_taken_on(output)));
+    let (store, needs) = (daemon.store.clone(), count.clone());
+    daemon.blocking("needs", move || needs(&store)).await?.make_room(daemon).await?;
+    let digest = layer.digest.to_string();
+    let join = || {
+        let (shared, sources, wanted) = (daemon.clone(), sources.clone(), layer.clone());
+        vec![daemon.blobs.join(&digest, digest.clone(), layer.size, move |facts| {
+            convert::blob(shared, sources, wanted, times, facts)
+        })]
+    };
+    match land(join, events).await {
+        Ok(_) => Ok(()),
+        Err(failure) => Err(needs::told(daemon, failure, count).await),
+    }
 }

@@ -5,7 +5,7 @@
 
 use orlop_proto::v1::Kind;
 
-use super::pull;
+use super::needs;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 
@@ -50,7 +50,7 @@ impl Room {
     pub(crate) async fn take(&mut self, daemon: &Daemon, bytes: usize) -> Result<(), Failure> {
         self.count(bytes as u64)?;
         while let Some(step) = self.step() {
-            pull::make_room(daemon, step).await?;
+            needs::make_room(daemon, step, step).await?;
         }
         Ok(())
     }

@@ -134,6 +134,30 @@ impl Feed {
     }
 }
 
+/// Bytes that are here already, counted as they are read.
+#[derive(Debug)]
+pub(super) struct Counted<'a, R> {
+    from: R,
+    read: u64,
+    facts: &'a Facts,
+}
+
+impl<'a, R> Counted<'a, R> {
+    /// Tells `facts` how far `from` was read.
+    pub(super) fn new(from: R, facts: &'a Facts) -> Self {
+        Self { from, read: 0, facts }
+    }
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.read = self.read.saturating_add(count as u64);
+        self.facts.set_bytes(self.read);
+        Ok(count)
+    }
+}
+
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(had) = &mut self.had {

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::asking::passing_on;
 use super::checks;
 use super::landing;
+use super::needs;
 use super::pull::{self, Events, Pulled};
 use super::room::Room;
 use crate::caller::Caller;
@@ -107,7 +108,7 @@ async fn fetch(
         resolved(events, &source, size, false).await;
         let room = Room::new(source.clone(), size, most);
         room.check(size)?;
-        pull::make_room(daemon, size).await?;
+        needs::make_room(daemon, size, size).await?;
         let key = version.unwrap_or_else(|| format!("{source} {}", caller.request_id()));
         let (shared, shown) = (daemon.clone(), source.clone());
         let flights = [daemon.web.join(&key, source.clone(), size, move |facts| async move {

@@ -22,7 +22,9 @@ pub(crate) fn kinds(names: &[String]) -> Result<Vec<EntryKind>, Failure> {
             // "oci" is what Apptainer's own help calls it.
             "oci-tmp" | "oci" => &[EntryKind::Recipe] as &[_],
             "oras" => &[EntryKind::Sif],
-            "blob" => &[EntryKind::Segment, EntryKind::Document, EntryKind::Partial],
+            "blob" => {
+                &[EntryKind::Layer, EntryKind::Segment, EntryKind::Document, EntryKind::Partial]
+            }
             "library" | "shub" | "net" | "ipfs" => &[],
             other => {
                 return Err(Failure::new(Kind::SettingsInvalid, format!("invalid type {other}"))
@@ -42,7 +44,7 @@ pub(crate) fn name(entry: &Entry) -> &'static str {
     match entry.kind() {
         EntryKind::Recipe => "oci-tmp",
         EntryKind::Sif => "oras",
-        EntryKind::Segment | EntryKind::Document => "blob",
+        EntryKind::Layer | EntryKind::Segment | EntryKind::Document => "blob",
         EntryKind::Partial => "partial",
         EntryKind::Pin => "pin",
         EntryKind::Unspecified => "other",

@@ -18,6 +18,9 @@ pub const APPTAINER_CACHE_DIRECTORY: Variable =
 /// Size cap of the cache, such as `50GiB`.
 pub const CACHE_MAX: Variable = Variable(&["ORLOP_CACHE_MAX"]);
 
+/// Whether layers are kept as they came: `true` or `false`.
+pub const CACHE_KEEP_LAYERS: Variable = Variable(&["ORLOP_CACHE_KEEP_LAYERS"]);
+
 /// Where the daemon serves its metrics over HTTP; unset: nowhere.
 pub const METRICS_SOCKET: Variable = Variable(&["ORLOP_METRICS_SOCKET"]);
 
@@ -144,6 +147,7 @@ pub const SENT: &[&str] = &[
     "SSL_CERT_DIR",
     "DOCKER_AUTH_CONFIG",
     "ORLOP_WITHIN_HELPER",
+    "ORLOP_CACHE_KEEP_LAYERS",
 ];
 
 /// How names start that set a limit; they are sent as well.

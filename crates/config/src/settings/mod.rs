@@ -6,6 +6,7 @@
 //! level = 3
 //! [cache]
 //! max = "50GiB"
+//! keep-layers = true     # as they came, besides what they are converted to
 //! [daemon]
 //! idle-exit = "10min"    # or a number of seconds
 //! [registry]
@@ -74,6 +75,8 @@ pub struct Settings {
     /// Bytes that the cache may take; `None` is [`crate::limits::CACHE_PERCENT`] of its file system, at
     /// most [`crate::limits::CACHE_MAX_BYTES`].
     pub cache_max_bytes: Option<u64>,
+    /// Whether layers are kept as they came, besides what they are converted to.
+    pub keep_layers: bool,
     /// Time without work after which the daemon exits; zero: never.
     pub idle_exit: Duration,
     /// Whether mirrors of `registries.conf` serve `oras://` pulls too.
@@ -92,6 +95,7 @@ impl Default for Settings {
             compression: Compression::default(),
             level: None,
             cache_max_bytes: None,
+            keep_layers: false,
             idle_exit: defaults::IDLE_EXIT,
             oras_mirrors: false,
             foreign_layers: false,
@@ -188,6 +192,9 @@ impl Settings {
                 let expected = "bytes such as \"50GiB\"";
                 self.cache_max_bytes = Some(bytes.ok_or_else(|| wrong(expected))?);
             }
+            "cache.keep-layers" => {
+                self.keep_layers = value.as_bool().ok_or_else(|| wrong("true or false"))?;
+            }
             "daemon.idle-exit" => {
                 let seconds = integer(value).map(Duration::from_secs);
                 let time = seconds.or_else(|| parse_duration(value.as_str()?));
@@ -212,6 +219,13 @@ impl Settings {
                 problem: format!("{value:?} is not a number of bytes such as 50GiB"),
             })?);
         }
+        if let Some((name, value)) = environment.spelled(env::CACHE_KEEP_LAYERS) {
+            let wanted = value.to_str().and_then(|value| value.parse().ok());
+            self.keep_layers = wanted.ok_or_else(|| Error::Variable {
+                name: name.into(),
+                problem: format!("{value:?} has to be true or false"),
+            })?;
+        }
         self.limits.replace_by(environment)
     }
 }
@@ -221,6 +235,7 @@ const KEYS: &[&str] = &[
     "image.compression",
     "image.level",
     "cache.max",
+    "cache.keep-layers",
     "daemon.idle-exit",
     "registry.oras-mirrors",
     "registry.foreign-layers",

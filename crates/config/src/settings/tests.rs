@@ -14,6 +14,7 @@ fn refusal(text: &str) -> String {
 #[test]
 fn all_settings_are_read() {
     let text = "[image]\ncompression = 'gzip'\nlevel = 9\n[cache]\nmax = '1.5GiB'\n\
+                keep-layers = true\n\
                 [daemon]\nidle-exit = '2min'\n[registry]\noras-mirrors = true\n\
                 foreign-layers = true\n[network]\nproxy = 'http://p.example:3128'\n\
                 no-proxy = 'a.example'\n";
@@ -21,6 +22,7 @@ fn all_settings_are_read() {
         compression: Compression::Gzip,
         level: Some(9),
         cache_max_bytes: Some(3 << 29),
+        keep_layers: true,
         idle_exit: Duration::from_secs(120),
         oras_mirrors: true,
         foreign_layers: true,
@@ -62,6 +64,7 @@ fn a_value_of_the_wrong_kind_is_an_error_with_its_line() {
             2,
             "cache.max has to be bytes such as \"50GiB\"",
         ),
+        ("[cache]\nkeep-layers = 'yes'\n", 2, "cache.keep-layers has to be true or false"),
         ("[daemon]\nidle-exit = true\n", 2, "daemon.idle-exit has to be a time such as \"10min\""),
     ];
     for (text, line, problem) in rows {
@@ -113,6 +116,10 @@ fn a_variable_replaces_the_file_s_value() {
     assert_eq!(load(&environment).unwrap().cache_max_bytes, Some(5));
     let with_variable = environment.clone().with("ORLOP_CACHE_MAX", "7K");
     assert_eq!(load(&with_variable).unwrap().cache_max_bytes, Some(7168));
+    let keep = |value: &str| load(&environment.clone().with("ORLOP_CACHE_KEEP_LAYERS", value));
+    assert!(keep("true").unwrap().keep_layers && !keep("false").unwrap().keep_layers);
+    let said = keep("often").unwrap_err().to_string();
+    assert!(said.contains("ORLOP_CACHE_KEEP_LAYERS") && said.contains("true or false"), "{said}");
     let error = load(&environment.with("ORLOP_CACHE_MAX", "much")).unwrap_err();
     assert!(
         matches!(error, Error::Variable { ref name, .. } if name == "ORLOP_CACHE_MAX"),

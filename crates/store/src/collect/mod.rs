@@ -2,7 +2,7 @@
 //!
 //! An entry is removed only when its files can be locked alone and no other host's lease names it;
 //! it is moved out of sight first, so that a reader sees all of it or nothing. Partials go first,
-//! then segments, then the rest, each least recently used first.
+//! then kept layers, segments, and the rest, each least recently used first.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

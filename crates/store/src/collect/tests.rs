@@ -46,16 +46,25 @@ fn the_least_recently_used_go_until_the_cap_is_kept() {
 }
 
 #[test]
-fn partials_go_before_segments_and_segments_before_the_rest() {
+fn partials_go_first_then_kept_layers_segments_and_the_rest() {
     let (_directory, store) = store();
     store.put_recipe(&key(9), &[0; 100]).unwrap();
     used_at(&store.path(&Entry::Recipe(key(9))), 1);
     segment(&store, 1, 2);
     let digest = Digest::sha256(b"x");
     store.partial(&digest, 100).unwrap().append(&[0; 100]).unwrap();
-    let order = [Entry::Partial(digest), Entry::Segment(key(1)), Entry::Recipe(key(9))];
+    let layer = Digest::sha256(&[1; 100]);
+    let mut kept = store.partial(&layer, 100).unwrap();
+    kept.append(&[1; 100]).unwrap();
+    drop(kept.publish_layer().unwrap());
+    let order = [
+        Entry::Partial(digest),
+        Entry::Layer(layer),
+        Entry::Segment(key(1)),
+        Entry::Recipe(key(9)),
+    ];
     for (number, entry) in order.iter().enumerate() {
-        let cap = 299_u64.saturating_sub(100 * number as u64);
+        let cap = 399_u64.saturating_sub(100 * number as u64);
         let report = store.collect(cap).unwrap();
         let gone: Vec<_> = report.removed.iter().map(|info| &info.entry).collect();
         assert_eq!(gone, [entry]);

@@ -198,7 +198,21 @@ impl Partial {
     /// # Errors
     /// [`Error::NotTheBytes`]: the download is gone then. [`Error::DiskFull`], [`Error::Disk`]: it
     /// is kept.
-    pub fn publish(mut self) -> Result<Leased, Error> {
+    pub fn publish(self) -> Result<Leased, Error> {
+        let entry = Entry::Blob(self.digest.clone());
+        self.publish_as(&entry)
+    }
+
+    /// Publishes the whole download as a layer that is kept, likewise.
+    ///
+    /// # Errors
+    /// As [`Partial::publish`].
+    pub fn publish_layer(self) -> Result<Leased, Error> {
+        let entry = Entry::Layer(self.digest.clone());
+        self.publish_as(&entry)
+    }
+
+    fn publish_as(mut self, entry: &Entry) -> Result<Leased, Error> {
         let hash = match self.hash.take() {
             Some(hash) => hash,
             None => {
@@ -213,7 +227,7 @@ impl Partial {
             drop(self.discard());
             return Err(Error::NotTheBytes { expected, actual });
         }
-        let target = self.store.layout().blob(&self.digest);
+        let target = self.store.own_path(entry);
         let failed = |error| Error::publish(0, error);
         orlop_publish::adopt(&self.file, &self.path, &target).map_err(failed)?;
         // Best effort: a mark without its partial is swept.
