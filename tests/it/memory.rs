@@ -2,7 +2,7 @@
 //!
 //! Not here: what large images take ([`crate::large`]).
 
-use crate::world::site;
+use crate::world::{AUTH, basic, bytes, log_in, site};
 use orlop_kit::{Image, Registry, Site, memory, tools, until, until_true};
 use rustix::process::Signal;
 use std::path::Path;
@@ -68,6 +68,55 @@ fn f14_with_little_address_space_a_pull_ends_well_or_says_why_not() {
     }
     assert!(worked.contains(&512), "{worked:?}");
     site.orlop(["pull", "--force", "a.sif", &image]).success();
+}
+
+/// Bytes of address space that a process has.
+fn address_space(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    size.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn f14_a_daemon_that_gets_no_more_memory_loses_neither_logins_nor_entries() {
+    let Some([prlimit]) = tools::all(["prlimit"]) else { return };
+    let registry = Registry::new().auth(basic()).image("a:1", Image::files(2000));
+    let registry = registry.image("b:1", Image::two_layers()).start();
+    let site = site(&registry);
+    log_in(&site, &registry, &[]).success();
+    let (one, other) = (registry.docker("a:1"), registry.docker("b:1"));
+    for (name, image) in [("a.sif", &one), ("b.sif", &other)] {
+        site.orlop(["pull", name, image]).success();
+    }
+    let (whole, pinned) = (bytes(&site, "b.sif"), bytes(&site, "a.sif"));
+    site.orlop(["cache", "pin", &one]).success();
+    let mut deaths = 0;
+    for kib in [0_u64, 512, 8192] {
+        site.orlop(["cache", "clean", "--force"]).success();
+        let running = daemon(&site);
+        let limit = |limit: String| {
+            let pid = format!("--pid={running}");
+            site.program(&prlimit, [pid, limit]).outcome().success();
+        };
+        limit(format!("--as={}:", address_space(running) + (kib << 10)));
+        let outcome = site.orlop(["pull", "--force", "b.sif", &other]);
+        assert!([0, 255].contains(&outcome.status), "{kib} KiB: {}", outcome.report());
+        assert!(outcome.status == 0 || outcome.stderr.contains("FATAL:"), "{}", outcome.report());
+        let login = log_in(&site, &registry, &[]);
+        assert!([0, 255].contains(&login.status), "{kib} KiB: {}", login.report());
+        match site.daemons().contains(&running) {
+            true => limit("--as=unlimited:".to_owned()),
+            false => deaths += 1,
+        }
+        site.orlop(["cache", "verify"]).success();
+        for (image, whole) in [(&one, &pinned), (&other, &whole)] {
+            site.orlop(["pull", "--force", "c.sif", image]).success();
+            assert!(bytes(&site, "c.sif") == *whole, "{kib} KiB");
+        }
+        let logins = site.read_home(".docker/config.json").unwrap();
+        assert!(logins.contains(AUTH), "{kib} KiB: {logins}");
+    }
+    assert!(deaths > 0, "none of the limits ended a daemon");
 }
 
 #[test]

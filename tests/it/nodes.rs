@@ -3,7 +3,7 @@
 
 use crate::world::{Chance, bytes, site};
 use orlop_kit::site::{Run, end};
-use orlop_kit::{Digest, Image, Registry, Site, blobs, layer, tools, until_true};
+use orlop_kit::{Answer, Digest, Image, Registry, Site, blobs, layer, tools, until_true};
 use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -77,6 +77,37 @@ fn f44_the_other_takes_over_when_the_converting_node_is_killed() {
     second.outcome().success();
     on(&site, 1, &["cache", "verify"]).outcome().success();
     assert!(registry.count(&layer(0)) <= 2, "{}", registry.log());
+}
+
+#[test]
+fn f44_a_download_that_a_stopped_daemon_holds_is_made_beside_it() {
+    let registry = Registry::new().image("a:1", Image::tiny()).start();
+    let site = site(&registry).env("ORLOP_LIMITS_CLAIM_STALE", "1s");
+    site.orlop(["pull", "a.sif", &registry.docker("a:1")]).success();
+    let image = registry.oras("sifs/a:1");
+    site.orlop(["push", "a.sif", &image]).success();
+    let whole = bytes(&site, "a.sif");
+    site.orlop(["cache", "clean", "--force"]).success();
+    // The rest comes a byte at a time.
+    let most = u64::try_from(whole.len()).unwrap() - 200;
+    let slow = Answer::Drip(most, std::time::Duration::from_millis(1));
+    registry.forget();
+    registry.script(blobs(), [slow, Answer::Whole]);
+    let first = on(&site, 0, &["pull", "b.sif", &image]).start();
+    until_true("most of it has come", || {
+        let partials = std::fs::read_dir(site.cache().join("partial")).unwrap().flatten();
+        partials.filter_map(|file| Some(file.metadata().ok()?.len())).any(|size| size >= most)
+    });
+    let daemon = i32::try_from(site.daemons()[0]).ok().and_then(rustix::process::Pid::from_raw);
+    let signal = |signal| rustix::process::kill_process(daemon.unwrap(), signal).unwrap();
+    signal(Signal::STOP);
+    let second = on(&site, 1, &["pull", "c.sif", &image]).outcome();
+    signal(Signal::CONT);
+    second.success();
+    first.outcome().success();
+    assert!(bytes(&site, "b.sif") == whole && bytes(&site, "c.sif") == whole);
+    assert_eq!(registry.count(&blobs()), 2, "{}", registry.log());
+    on(&site, 1, &["cache", "verify"]).outcome().success();
 }
 
 #[test]

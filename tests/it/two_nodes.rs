@@ -7,7 +7,7 @@ use crate::run::runnable;
 use crate::world::{Chance, bytes, script, site};
 use orlop_kit::site::Running;
 use orlop_kit::{
-    Digest, Image, Locks, Manner, Nodes, Registry, Site, blobs, layer, tools, until_true,
+    Answer, Digest, Image, Locks, Manner, Nodes, Registry, Site, blobs, layer, tools, until_true,
 };
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -127,6 +127,64 @@ fn f44_a_node_that_was_frozen_publishes_the_same_or_nothing() {
     first.outcome().success();
     same_bytes(&nodes);
     nodes.node(0).orlop(["cache", "verify"]).success();
+}
+
+#[test]
+fn f44_a_node_that_thaws_in_the_middle_of_a_download_gets_its_image() {
+    for locks in [Manner::default().locks, Locks::Always] {
+        let registry = Registry::new().image("a:1", Image::two_layers()).start();
+        let manner = Manner { locks, ..Manner::default() };
+        let Some(nodes) = nodes(&registry, manner, |site| site) else { return };
+        let (one, other) = (nodes.node(0), nodes.node(1));
+        pull(one, &registry.docker("a:1")).outcome().success();
+        let image = registry.oras("sifs/a:1");
+        one.orlop(["push", "a.sif", &image]).success();
+        let whole = bytes(one, "a.sif");
+        one.orlop(["cache", "clean", "--force"]).success();
+        // The rest comes a byte at a time.
+        let most = u64::try_from(whole.len()).unwrap() - 200;
+        registry.script(blobs(), [Answer::Drip(most, Duration::from_millis(1)), Answer::Whole]);
+        let first = pull(one, &image);
+        until_true("most of it has come", || {
+            let partials = files(&nodes, "partial/").into_iter();
+            partials.filter_map(|path| Some(path.metadata().ok()?.len())).any(|size| size >= most)
+        });
+        nodes.freeze(0);
+        pull(other, &image).outcome().success();
+        assert!(bytes(other, "a.sif") == whole, "{locks:?}");
+        nodes.thaw(0);
+        first.outcome().success();
+        assert!(bytes(one, "a.sif") == whole, "{locks:?}");
+        for node in [one, other] {
+            node.orlop(["cache", "verify"]).success();
+        }
+        until_true("no download is left", || files(&nodes, "partial/").is_empty());
+    }
+}
+
+#[test]
+fn f44_by_default_a_killed_node_is_followed_after_thirty_seconds() {
+    // A long run alone: it waits for as long as the default says.
+    if tools::rounds(u64::MAX) == u64::MAX {
+        return;
+    }
+    let (registry, image) = two_layers();
+    let address = registry.host().parse().unwrap();
+    let Some(nodes) = Nodes::two(Manner::default(), &[address], || site(&registry)) else { return };
+    let held = registry.gate(layer(1));
+    let first = pull(nodes.node(0), &image);
+    held.arrived(1);
+    let second = pull(nodes.node(1), &image);
+    until_true("the second node waits for the first", || waits(nodes.node(1)));
+    nodes.kill(0);
+    let since = Instant::now();
+    held.open();
+    second.outcome().success();
+    let took = since.elapsed();
+    tools::say(&format!("taken over after {took:?}"));
+    assert!(took < Duration::from_secs(36), "{took:?}");
+    assert_ne!(first.outcome().status, 0);
+    nodes.node(1).orlop(["cache", "verify"]).success();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use orlop_image::{Conversion, LayerSource, Options, Workers};
-use orlop_oci::{Descriptor, DiffId};
+use orlop_oci::{Algorithm, Descriptor, DiffId};
 use orlop_proto::v1::Kind;
 use orlop_registry::{Position, Sources};
 use orlop_store::{Entry, Key, Leased, Partial, Segment, Store};
@@ -305,7 +305,7 @@ pub(crate) async fn blob(
         }
         Turn::Ours(held) => held,
     };
-    let attempt = || try_blob(&daemon, &sources, &descriptor, &facts);
+    let attempt = || try_blob(&daemon, &sources, &descriptor, times.stale, &facts);
     let leased = until_true(&sources, &descriptor, attempt).await?;
     daemon.checked.note(&daemon.store, &entry);
     Ok(leased)
@@ -315,12 +315,13 @@ async fn try_blob(
     daemon: &Daemon,
     sources: &Sources,
     descriptor: &Descriptor,
+    patience: Duration,
     facts: &Facts,
 ) -> Result<Leased, Ended> {
-    let partial = match writer(&daemon.store, &daemon.tasks, descriptor).await? {
+    let partial = match writer(&daemon.store, &daemon.tasks, descriptor, patience).await? {
         Writer::Ours(partial) => Arc::new(Mutex::new(Some(partial))),
         Writer::Published(blob) => return Ok(blob),
-        Writer::Theirs(_) => return Err(busy(descriptor).into()),
+        Writer::Theirs(_) => return apart(daemon, sources, descriptor, facts).await,
     };
     let position = {
         let (descriptor, partial) = (descriptor.clone(), Arc::clone(&partial));
@@ -358,10 +359,45 @@ async fn try_blob(
     Ok(published.ok_or_else(|| busy(descriptor))?)
 }
 
+/// Fetches a blob whole beside a download that another process keeps and does not get on with: it
+/// may be frozen, or of a node that is.
+async fn apart(
+    daemon: &Daemon,
+    sources: &Sources,
+    descriptor: &Descriptor,
+    facts: &Facts,
+) -> Result<Leased, Ended> {
+    if descriptor.digest.algorithm() != Algorithm::Sha256 {
+        return Err(busy(descriptor).into());
+    }
+    tracing::info!(digest = %descriptor.digest, "another process does not get on: fetched apart");
+    let store = daemon.store.clone();
+    let mut draft = daemon.blocking("draft", move || Ok(store.draft_blob()?)).await?;
+    let mut stream = sources.fetch_blob(descriptor, Position::start(Algorithm::Sha256));
+    let mut at: u64 = 0;
+    while let Some(piece) = stream.next().await {
+        let piece = piece.map_err(|error| match error.is_lie() {
+            true => Ended::Lied(error.into()),
+            false => Ended::Failed(error.into()),
+        })?;
+        tokio::task::block_in_place(|| draft.append(&piece)).map_err(Failure::from)?;
+        at = at.saturating_add(piece.len() as u64);
+        daemon.counts.fetched_bytes.add(piece.len() as u64);
+        facts.set_bytes(at);
+    }
+    let (expected, size) = (descriptor.digest.clone(), descriptor.size);
+    let publish = move || {
+        let (actual, leased) = draft.publish()?;
+        if actual != expected || leased.bytes() != size {
+            return Err(orlop_store::Error::NotTheBytes { expected, actual }.into());
+        }
+        Ok(leased)
+    };
+    Ok(daemon.blocking("publish", publish).await?)
+}
+
 /// How often it is looked whether another process is done with a download.
 const LOOK: Duration = Duration::from_millis(500);
-/// Looks without a new byte after which another process is not waited for any more.
-const LOOKS: u32 = 60;
 
 /// Who downloads a blob.
 #[derive(Debug)]
@@ -374,18 +410,24 @@ enum Writer {
     Theirs(u64),
 }
 
-/// Waits while another process downloads a blob and gets on with it.
-async fn writer(store: &Store, tasks: &Tasks, descriptor: &Descriptor) -> Result<Writer, Failure> {
+/// Waits while another process downloads a blob and gets on with it: has a new byte within
+/// `patience`.
+async fn writer(
+    store: &Store,
+    tasks: &Tasks,
+    descriptor: &Descriptor,
+    patience: Duration,
+) -> Result<Writer, Failure> {
     let mut ticks = tokio::time::interval(LOOK);
-    let (mut had, mut unchanged) = (0, 0);
+    let (mut had, mut unchanged) = (0, Duration::ZERO);
     loop {
         ticks.tick().await;
         let (store, descriptor) = (store.clone(), descriptor.clone());
         let looked = tasks.blocking("partial", move |_| look(&store, &descriptor)).await;
         let looked = looked.map_err(|lost| Failure::new(Kind::Internal, &lost))??;
         match looked {
-            Writer::Theirs(bytes) if bytes != had => (had, unchanged) = (bytes, 0),
-            Writer::Theirs(_) if unchanged < LOOKS => unchanged += 1,
+            Writer::Theirs(bytes) if bytes != had => (had, unchanged) = (bytes, Duration::ZERO),
+            Writer::Theirs(_) if unchanged < patience => unchanged += LOOK,
             writer => return Ok(writer),
         }
     }
@@ -423,10 +465,11 @@ mod tests {
         let descriptor = Descriptor::of(MediaType::SifLayer, b"bytes");
         let mut theirs = store.partial(&descriptor.digest, descriptor.size).unwrap();
         let tasks = Tasks::default();
-        let stuck = writer(&store, &tasks, &descriptor).await.unwrap();
+        let patience = LOOK * 60;
+        let stuck = writer(&store, &tasks, &descriptor, patience).await.unwrap();
         assert!(matches!(stuck, Writer::Theirs(0)), "{stuck:?}");
 
-        let waits = writer(&store, &tasks, &descriptor);
+        let waits = writer(&store, &tasks, &descriptor, patience);
         tokio::pin!(waits);
         let a_while = tokio::time::timeout(LOOK * 10, &mut waits);
         assert!(a_while.await.is_err());

@@ -9,13 +9,14 @@
 //! Not here: asking a registry for the rest (`orlop-registry`), who waits for it (the daemon).
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use orlop_config::limits;
 use orlop_oci::{Digest, Hasher};
+use orlop_publish::PublishError;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -193,11 +194,12 @@ impl Partial {
         Ok(PartialReader { file, at: 0, end: self.have })
     }
 
-    /// Publishes the whole download as a blob after comparing size and digest.
+    /// Publishes the whole download as a blob after comparing size and digest. Where another node
+    /// went on with it meanwhile and has published it, that is the blob.
     ///
     /// # Errors
     /// [`Error::NotTheBytes`]: the download is gone then. [`Error::DiskFull`], [`Error::Disk`]: it
-    /// is kept.
+    /// is kept, unless another node has removed it ([`Error::is_stale`]).
     pub fn publish(self) -> Result<Leased, Error> {
         let entry = Entry::Blob(self.digest.clone());
         self.publish_as(&entry)
@@ -228,8 +230,15 @@ impl Partial {
             return Err(Error::NotTheBytes { expected, actual });
         }
         let target = self.store.own_path(entry);
-        let failed = |error| Error::publish(0, error);
-        orlop_publish::adopt(&self.file, &self.path, &target).map_err(failed)?;
+        match orlop_publish::adopt(&self.file, &self.path, &target) {
+            Ok(()) => {}
+            Err(PublishError::Disk { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
+                let theirs = self.store.open_leased(entry)?;
+                let theirs = theirs.filter(|leased| leased.bytes() == self.size);
+                return theirs.ok_or_else(|| Error::errno("publish", &self.path, Errno::STALE));
+            }
+            Err(error) => return Err(Error::publish(0, error)),
+        }
         // Best effort: a mark without its partial is swept.
         drop(std::fs::remove_file(self.store.layout().mark(&self.digest)));
         let file = self.file.try_clone();

@@ -134,3 +134,24 @@ fn r70_a_sync_is_due_after_64_mib() {
     drop(partial);
     assert_eq!(store.partial(&digest, 1 << 30).unwrap().have(), 64 << 20);
 }
+
+#[test]
+fn f44_a_download_that_another_node_published_or_removed_meanwhile_is_theirs_or_stale() {
+    let (_directory, store) = store();
+    let digest = Digest::sha256(b"bytes");
+    let whole = || {
+        let mut partial = store.partial(&digest, 5).unwrap();
+        partial.append(b"bytes").unwrap();
+        partial
+    };
+    let partial = whole();
+    let path = partial.path.clone();
+    let blob = store.path(&Entry::Blob(digest.clone()));
+    orlop_publish::adopt(&partial.file, &path, &blob).unwrap();
+    assert_eq!(partial.publish().unwrap().path(), blob);
+    fs::remove_file(&blob).unwrap();
+    let partial = whole();
+    fs::remove_file(&path).unwrap();
+    let error = partial.publish().unwrap_err();
+    assert!(error.is_stale(), "{error}");
+}
