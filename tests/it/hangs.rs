@@ -78,7 +78,7 @@ fn f42_calls_that_need_no_disk_are_answered_while_the_caches_hangs() {
 
 // More than ten seconds, because that is when it is told.
 #[test]
-fn f42_a_command_that_waits_for_the_caches_disk_tells_so_after_ten_seconds() {
+fn f42_a_command_that_waits_for_a_disk_tells_so_after_ten_seconds() {
     let registry = Registry::new().image("a:1", Image::two_layers()).start();
     let Some(site) = with_cache_on_disk(&registry) else { return };
     let gate = registry.gate(layer(1));
@@ -87,11 +87,30 @@ fn f42_a_command_that_waits_for_the_caches_disk_tells_so_after_ten_seconds() {
     site.disk().hangs();
     gate.open();
     let start = Instant::now();
-    let said = waiting.says("has not answered for 10 seconds: waiting for it");
+    // Another one is blocked itself, by the disk of its output.
+    let faults = Faults::watching(["fdatasync"]);
+    faults.set([Rule::on("fdatasync").of("orlop").at(site.work().display().to_string()).holds()]);
+    let can_hold = Faults::possible();
+    let mut blocked = can_hold.then(|| {
+        let pull = site.run(["pull", "b.sif", &registry.docker("a:1")]).under(&faults);
+        let pull = pull.env("ORLOP_CACHEDIR", site.root().join("other")).start();
+        faults.held(1);
+        pull
+    });
+    let text = "has not answered for 10 seconds: waiting for it";
+    let said = waiting.says(text);
     assert!(start.elapsed() >= Duration::from_secs(9), "{said}: {:?}", start.elapsed());
     assert!(said.starts_with("WARNING: The disk of "), "{said}");
+    if let Some(blocked) = &mut blocked {
+        let said = blocked.says(text);
+        assert!(said.contains("b.sif"), "{said}");
+    }
     site.disk().goes_on();
+    faults.rest();
     waiting.outcome().success();
+    if let Some(blocked) = blocked {
+        blocked.outcome().success();
+    }
 }
 
 /// FUSE lets no process go whose request its server has taken, unlike NFS, where every wait can be

@@ -433,6 +433,27 @@ fn without_fuse_the_image_is_unpacked_once() {
 }
 
 #[test]
+fn f37_an_unpacked_image_that_was_deleted_with_the_cache_has_another_holder() {
+    let Some(mut site) = Site::new("zstd") else { return };
+    site.grace_ms = 5_000;
+    let can_unshare = Command::new("unshare").args(["--map-root-user", "--mount", "true"]).status();
+    if !can_unshare.is_ok_and(|status| status.success()) {
+        not_run("no user namespaces");
+        return;
+    }
+    // Both in one user namespace, which is part of a holder's key.
+    let cache = site.path("cache").display().to_string();
+    let script =
+        format!("mount --bind /dev/null /dev/fuse && \"$@\" && rm -r {cache} && exec \"$@\"");
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh", PROBE]);
+    site.arguments(&mut command, &cache, &["cat", "empty"]);
+    let (first, next) = read(command);
+    assert!(first.starts_with("Started unpacked=true"), "{first}");
+    assert!(next.starts_with("Started unpacked=true"), "{next}");
+}
+
+#[test]
 fn without_fuse_and_cache_the_error_says_so() {
     let Some(site) = Site::new("zstd") else { return };
     let mut command = Command::new("unshare");
