@@ -185,9 +185,11 @@ impl Context {
     /// The daemon, found or started.
     ///
     /// # Errors
-    /// DAEMON_UNAVAILABLE.
+    /// DAEMON_UNAVAILABLE; SETTINGS_INVALID for a variable that a daemon cannot start with.
     pub(crate) fn daemon(&mut self) -> Result<&Connection, Failure> {
         if self.connection.is_none() {
+            orlop_config::settings::cache_max_bytes(&self.paths.environment())
+                .map_err(|error| Failure::caused(v1::Kind::SettingsInvalid, &error))?;
             self.tell_places();
             let place = self.place();
             let connection = Connection::open(&place, &self.output)?;

@@ -78,8 +78,8 @@ pub(crate) struct Shared {
     pub(crate) rules: Rules,
     /// Layers that are being converted.
     pub(crate) layers: Flights<Arc<Converted>>,
-    /// The cache is being collected.
-    pub(crate) collecting: AtomicBool,
+    /// Collection of the cache.
+    pub(crate) collecting: Collecting,
     /// Manifests and configs that are being fetched.
     pub(crate) documents: Flights<Fetched>,
     /// SIF blobs that are being fetched.
@@ -96,6 +96,13 @@ pub(crate) struct Shared {
     pub(crate) verifications: Flights<VerifyReply>,
     /// Started by systemd's socket activation.
     pub(crate) activated: bool,
+}
+
+/// Whether the cache is being collected, and whether that was asked for since the last look.
+#[derive(Debug, Default)]
+pub(crate) struct Collecting {
+    runs: AtomicBool,
+    wanted: AtomicBool,
 }
 
 /// A cache that is left as it is.
@@ -194,11 +201,11 @@ impl Daemon {
         }
     }
 
-    /// Looks after the cache for ever: sweeps once, then renews leases.
+    /// Looks after the cache for ever: sweeps it, and renews leases, now and then.
     pub(crate) async fn keep_up(&self) {
-        let store = self.store.clone();
-        let swept = self.stoppable("sweep", move |stop| Ok(store.sweep(stop)?)).await;
-        tracing::debug!(?swept, "swept the cache");
+        self.sweep().await;
+        // The cap may be lower than it was.
+        self.collect_later();
         let mut ticks = tokio::time::interval(orlop_config::limits::LEASE_RENEW);
         // The first is at once: what is open for moments only needs no lease.
         ticks.tick().await;
@@ -208,7 +215,14 @@ impl Daemon {
             if let Err(error) = self.blocking("leases", move || Ok(store.renew_leases()?)).await {
                 tracing::warn!(%error, "leases could not be renewed");
             }
+            self.sweep().await;
         }
+    }
+
+    async fn sweep(&self) {
+        let store = self.store.clone();
+        let swept = self.stoppable("sweep", move |stop| Ok(store.sweep(stop)?)).await;
+        tracing::debug!(?swept, "swept the cache");
     }
 
     /// Leaves no lease behind for what nobody uses any more.
@@ -239,21 +253,35 @@ impl Daemon {
     /// Brings the cache under its cap, in the background, unless that is being done. What is in use
     /// now is looked at again later, until the cap is kept or nothing can be done about it.
     pub(crate) fn collect_later(&self) {
-        if self.collecting.swap(true, Ordering::Relaxed) {
-            return;
-        }
+        self.collecting.wanted.store(true, Ordering::SeqCst);
         let this = self.clone();
-        self.tasks.left_alone("collect", async move {
-            let mut pause = FIRST_COLLECTION;
-            while this.collect().await {
-                tokio::select! {
-                    () = this.life.draining() => break,
-                    _ = tokio::time::timeout(pause, std::future::pending::<()>()) => {}
-                }
-                pause = pause.saturating_mul(2).min(LAST_COLLECTION);
+        let work = async move {
+            // What is asked for while the last round ends begins another.
+            while this.collecting.wanted.load(Ordering::SeqCst)
+                && !this.collecting.runs.swap(true, Ordering::SeqCst)
+            {
+                this.collect_until_kept().await;
+                this.collecting.runs.store(false, Ordering::SeqCst);
             }
-            this.collecting.store(false, Ordering::Relaxed);
-        });
+        };
+        if !self.collecting.runs.load(Ordering::SeqCst) {
+            self.tasks.left_alone("collect", work);
+        }
+    }
+
+    async fn collect_until_kept(&self) {
+        let mut pause = FIRST_COLLECTION;
+        loop {
+            self.collecting.wanted.store(false, Ordering::SeqCst);
+            if !self.collect().await {
+                return;
+            }
+            tokio::select! {
+                () = self.life.draining() => return,
+                _ = tokio::time::timeout(pause, std::future::pending::<()>()) => {}
+            }
+            pause = pause.saturating_mul(2).min(LAST_COLLECTION);
+        }
     }
 
     /// Brings the cache under its cap; true when something in use keeps it above.

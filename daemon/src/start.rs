@@ -7,7 +7,6 @@ use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -25,7 +24,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use crate::arguments::{self, Arguments, Asked};
-use crate::daemon::{Daemon, Shared};
+use crate::daemon::{Collecting, Daemon, Shared};
 use crate::disk::Disk;
 use crate::flights::Flights;
 use crate::inherited::Handed;
@@ -174,7 +173,7 @@ fn shared(
         rules: Rules::default(),
         whereabouts: Whereabouts::default(),
         layers: Flights::new(tasks.clone()),
-        collecting: AtomicBool::new(false),
+        collecting: Collecting::default(),
         documents: Flights::new(tasks.clone()),
         blobs: Flights::new(tasks.clone()),
         tags: Flights::new(tasks.clone()),

@@ -315,3 +315,23 @@ fn f34_damage_that_a_container_meets_is_healed_by_the_next_command() {
     assert_eq!(registry.count(&blobs()), 1, "{}", registry.log());
     site.orlop(["cache", "verify"]).success();
 }
+
+#[test]
+fn a_cap_that_was_lowered_is_kept_by_the_next_daemon() {
+    let (_registry, site, _) = filled(Image::two_layers());
+    let used = || json(&site, &["cache", "usage", "--json"])["total_bytes"].as_u64().unwrap();
+    assert!(used() > 100_000);
+    site.orlop(["daemon", "stop"]).success();
+    site.write_home(".config/orlop/orlop.toml", b"[cache]\nmax = 100000\n");
+    until_true("the cap is kept", || used() <= 100_000);
+}
+
+#[test]
+fn a_cap_that_is_no_number_of_bytes_is_refused() {
+    let (_registry, site) = secure(Registry::new());
+    for wrong in ["much", "-5", "10%", "99999999999999T"] {
+        let mut run = site.run(["cache", "usage"]);
+        run = run.env("ORLOP_CACHE_MAX", wrong);
+        run.outcome().fails(255).says("ORLOP_CACHE_MAX").says("50GiB");
+    }
+}

@@ -1,6 +1,7 @@
 //! Pulls that meet faults: lying and breaking registries, interruptions.
 
 use crate::world::{bytes, site};
+use orlop_kit::site::end;
 use orlop_kit::{Answer, Image, Registry, Site, blobs, config, layer, manifest, until_true};
 use rustix::process::Signal;
 
@@ -178,4 +179,28 @@ fn a_daemon_that_is_killed_is_started_again_and_goes_on() {
     pull.outcome().success();
     assert!(registry.count(&blobs()) >= 3);
     assert_ne!(site.daemons(), daemons);
+}
+
+#[test]
+fn f19_what_a_killed_daemon_was_writing_goes_with_the_next() {
+    let registry = Registry::new()
+        .image("a:1", Image::two_layers())
+        .answer(layer(1), [Answer::StallAfter(500_000), Answer::Whole])
+        .start();
+    let site = site(&registry);
+    let pull = site.run(["pull", "a.sif", &registry.docker("a:1")]).start();
+    let drafts = || {
+        let names = site.tree(&site.cache().join("tmp"));
+        names.iter().filter(|name| name.starts_with(".orlop-") && name.ends_with("/data")).count()
+    };
+    until_true("a segment is being written", || registry.count(&layer(1)) == 1 && drafts() == 1);
+    // The client must not start another daemon.
+    pull.signal(Signal::STOP);
+    end(site.daemons()[0], Signal::KILL);
+    pull.signal(Signal::KILL);
+    drop(pull.outcome());
+    assert_eq!(drafts(), 1, "{:?}", site.tree(&site.cache()));
+    site.orlop(["cache", "usage"]).success();
+    until_true("the next daemon has swept", || drafts() == 0);
+    site.orlop(["pull", "a.sif", &registry.docker("a:1")]).success();
 }

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::PublishError;
 use crate::names::{
-    directory_of, file_name_of, hold, is_gone, open_directory, random_name, sync_directory,
+    directory_of, file_name_of, hold, is_gone, name_of, open_directory, sync_directory,
 };
 
 /// A directory that no reader can see yet. Dropping it removes it with its files.
@@ -31,15 +31,16 @@ pub struct DirectoryDraft {
 }
 
 impl DirectoryDraft {
-    /// Begins a draft (mode 0700) in `temporary`, a directory of the target's file system.
+    /// Begins a draft (mode 0700) in `temporary`, a directory of the target's file system. Its name
+    /// says who makes it ([`crate::is_made_by`]).
     ///
     /// # Errors
     /// [`PublishError::Disk`] when the directory cannot be written.
-    pub fn within(temporary: &Path) -> Result<Self, PublishError> {
+    pub fn within(temporary: &Path, maker: u32) -> Result<Self, PublishError> {
         let disk = |cause: Errno| PublishError::disk(temporary, "create", cause);
         let parent = open_directory(temporary).map_err(disk)?;
         for _ in 0..16 {
-            let name = random_name().map_err(disk)?;
+            let name = name_of(maker).map_err(disk)?;
             match rustix::fs::mkdirat(&parent, &name, Mode::RWXU) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
@@ -55,9 +56,8 @@ impl DirectoryDraft {
                     return Err(disk(cause));
                 }
             };
-            hold(&fd);
             // A sweeper may have been faster than the lock.
-            if !is_gone(&fd) {
+            if hold(&fd) && !is_gone(&fd) {
                 let place = temporary.join(&name);
                 let named = Some(name);
                 return Ok(Self { fd, temporary: parent, named, files: Vec::new(), place });
@@ -239,7 +239,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (tmp, target) = (root.path().join("tmp"), root.path().join("k"));
         fs::create_dir(&tmp).unwrap();
-        let mut draft = DirectoryDraft::within(&tmp).unwrap();
+        let mut draft = DirectoryDraft::within(&tmp, 7).unwrap();
         draft.create("data").unwrap().write_all(b"d").unwrap();
         draft.create("index").unwrap().write_all(b"i").unwrap();
         assert!(!target.exists());
@@ -255,7 +255,7 @@ mod tests {
         let target = root.path().join("k");
         fs::create_dir(&target).unwrap();
         fs::write(target.join("data"), b"first").unwrap();
-        let mut draft = DirectoryDraft::within(root.path()).unwrap();
+        let mut draft = DirectoryDraft::within(root.path(), 7).unwrap();
         draft.create("data").unwrap().write_all(b"second").unwrap();
         let error = draft.publish_new(&target).unwrap_err();
         assert!(matches!(error, PublishError::Exists { .. }), "{error}");
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn a_dropped_directory_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
-        let mut draft = DirectoryDraft::within(root.path()).unwrap();
+        let mut draft = DirectoryDraft::within(root.path(), 7).unwrap();
         draft.create("data").unwrap().write_all(b"x").unwrap();
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
         drop(draft);

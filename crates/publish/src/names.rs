@@ -13,15 +13,31 @@ const PREFIX: &str = ".orlop-";
 
 /// Short whatever the target's name is: a target of 255 bytes leaves no room for a suffix.
 pub(crate) fn random_name() -> Result<OsString, Errno> {
-    let mut bytes = [0; 8];
+    Ok(format!("{PREFIX}{:016x}", u64::from_ne_bytes(random()?)).into())
+}
+
+/// A temporary name that says who made it.
+pub(crate) fn name_of(maker: u32) -> Result<OsString, Errno> {
+    Ok(format!("{PREFIX}{maker:08x}{:08x}", u32::from_ne_bytes(random()?)).into())
+}
+
+/// Whether a name may be that of a [`crate::DirectoryDraft`] of this maker.
+#[must_use]
+pub fn is_made_by(name: &OsStr, maker: u32) -> bool {
+    let digits = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+    is_temporary(name) && digits.is_some_and(|digits| digits.starts_with(&format!("{maker:08x}")))
+}
+
+fn random<const BYTES: usize>() -> Result<[u8; BYTES], Errno> {
+    let mut bytes = [0; BYTES];
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
     }
-    Ok(format!("{PREFIX}{:016x}", u64::from_ne_bytes(bytes)).into())
+    Ok(bytes)
 }
 
-/// True for names that [`random_name`] gives.
+/// True for names that [`random_name`] and [`name_of`] give.
 pub(crate) fn is_temporary(name: &OsStr) -> bool {
     let digits = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
     digits.is_some_and(|digits| {
@@ -43,9 +59,10 @@ pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(CWD, path, flags, Mode::empty())
 }
 
-/// Says to sweepers that somebody is at it. Where locks do not work, nobody sweeps.
-pub(crate) fn hold(fd: impl AsFd) {
-    let _ = rustix::fs::flock(fd, FlockOperation::NonBlockingLockShared);
+/// Says to sweepers that somebody is at it; false where one was faster, and removes it. Where locks
+/// do not work, nobody sweeps.
+pub(crate) fn hold(fd: impl AsFd) -> bool {
+    rustix::fs::flock(fd, FlockOperation::NonBlockingLockShared) != Err(Errno::WOULDBLOCK)
 }
 
 /// True when the last name of an open file was removed.

@@ -56,7 +56,7 @@ mod tests {
         fs::write(&other, b"x").unwrap();
         let mut draft = Draft::beside(&root.path().join("x"), Permissions::Exact(0o600)).unwrap();
         draft.give_name().unwrap();
-        let directory = DirectoryDraft::within(root.path()).unwrap();
+        let directory = DirectoryDraft::within(root.path(), 7).unwrap();
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 4);
         assert_eq!(sweep(root.path()), 1);
         assert!(!dead.exists());

@@ -82,7 +82,8 @@ impl Store {
     pub fn draft_segment(&self, key: &Key) -> Result<SegmentDraft, Error> {
         let failed = |error| Error::publish(0, error);
         let tmp = self.layout().tmp();
-        let mut draft = self.mended(|| DirectoryDraft::within(&tmp).map_err(failed))?;
+        let begin = || DirectoryDraft::within(&tmp, self.maker()).map_err(failed);
+        let mut draft = self.mended(begin)?;
         let data = draft.create("data").map_err(failed)?;
         Ok(SegmentDraft { store: self.clone(), key: key.clone(), draft, data })
     }

@@ -54,8 +54,9 @@ impl Store {
         }
     }
 
-    /// Sees to room for `all` more bytes: collects where the floor would be touched. The floor is
-    /// no reason to fail: who has less than that free may still pull what fits.
+    /// Sees to room for `all` more bytes: where the floor would be touched, what killed processes of
+    /// this node left goes, and then entries are collected. The floor is no reason to fail: who has
+    /// less than that free may still pull what fits.
     ///
     /// # Errors
     /// [`Error::DiskFull`] when there is no room for `least` of them even so; it names `all`.
@@ -73,7 +74,8 @@ impl Store {
         if space.free >= wanted {
             return Ok(Report::default());
         }
-        let report = self.collect_bytes(wanted.saturating_sub(space.free))?;
+        self.sweep_own()?;
+        let report = self.collect_bytes(wanted.saturating_sub(self.space()?.free))?;
         if self.space()?.free < least { Err(full()) } else { Ok(report) }
     }
 

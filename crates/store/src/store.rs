@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use orlop_oci::Digest;
+
 use crate::layout::Layout;
 use crate::{Aside, Entry, Error};
 
@@ -157,6 +159,17 @@ impl Store {
         *aside = (aside.0.saturating_add(1), Some(moved));
     }
 
+    /// Who makes drafts here, in their names: processes that see each other's locks and whose names
+    /// for processes are the same. Zero, which is nobody, where this boot has no identity.
+    pub(crate) fn maker(&self) -> u32 {
+        let Settings { host, boot, processes, .. } = self.settings();
+        if boot.is_empty() {
+            return 0;
+        }
+        let digest = Digest::sha256(format!("{host}\0{boot}\0{processes}").as_bytes());
+        digest.hex().get(..8).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or_default()
+    }
+
     /// Numbers of the claims that are held through this handle and its clones.
     pub(crate) fn held(&self) -> MutexGuard<'_, BTreeSet<u64>> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
@@ -200,7 +213,7 @@ pub(crate) mod tests {
     #[test]
     fn f37_a_cache_deleted_under_the_process_is_made_anew() {
         let (_directory, store) = store();
-        let digest = orlop_oci::Digest::sha256(b"{}");
+        let digest = Digest::sha256(b"{}");
         let delete = || std::fs::remove_dir_all(store.root()).unwrap();
         delete();
         assert!(store.entries().unwrap().is_empty());
@@ -231,7 +244,7 @@ pub(crate) mod tests {
     #[test]
     fn f38_a_cache_that_cannot_be_written_is_read() {
         let (_directory, store) = store();
-        let digest = orlop_oci::Digest::sha256(b"{}");
+        let digest = Digest::sha256(b"{}");
         store.put_document(&digest, b"{}").unwrap();
         drop(put_segment(&store, 1, b"data", b"index"));
         store.put_recipe(&key(2), b"recipe").unwrap();

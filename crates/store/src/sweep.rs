@@ -1,8 +1,9 @@
 //! Sweeping: what dead processes left, and what is too old to be of use.
 //!
-//! Drafts in `tmp/` that nobody holds and that are over an hour old, damaged entries and strays
-//! among the downloads of that age, downloads that nobody went on with for a week, claims and leases
-//! that have gone silent. Ages are counted by the file system's clock.
+//! Drafts in `tmp/` that nobody holds, those of this node at once and others when they are over an
+//! hour old; damaged entries and strays among the downloads of that age, downloads that nobody went
+//! on with for a week, claims and leases that have gone silent. Ages are counted by the file
+//! system's clock.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -30,6 +31,7 @@ impl Store {
     pub fn sweep(&self, stop: &AtomicBool) -> Result<u64, Error> {
         let sweeper = Sweeper { now: self.file_system_time()?, stop };
         let layout = self.layout();
+        let own = self.sweep_own()?;
         let strays = sweeper.strays(&layout.tmp(), limits::STRAY_AGE, |path| {
             path == layout.damaged() || !remove_unlocked(path)
         })?;
@@ -40,7 +42,37 @@ impl Store {
         let partials = sweeper.strays(&layout.partials(), limits::STRAY_AGE, |path| {
             !self.sweep_partial(path, sweeper.now)
         })?;
-        Ok([strays, damaged, claims, leases, partials].iter().sum())
+        Ok([own, strays, damaged, claims, leases, partials].iter().sum())
+    }
+
+    /// Removes what killed processes of this node left in `tmp/`, however young: drafts of segments
+    /// and what was being removed, large both, that nobody holds. Returns how many went; none where
+    /// locks do not work.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Disk`]; what cannot be removed stays.
+    pub(crate) fn sweep_own(&self) -> Result<u64, Error> {
+        let maker = self.maker();
+        if maker == 0 || !self.do_locks_work()? {
+            return Ok(0);
+        }
+        let gone = self.gone();
+        let mut swept: u64 = 0;
+        each(&self.layout().tmp(), |found| {
+            let name = found.file_name();
+            let is_own = orlop_publish::is_made_by(&name, maker)
+                || name.to_str().is_some_and(|name| name.starts_with(&gone));
+            if is_own && remove_unlocked(&found.path()) {
+                swept = swept.saturating_add(1);
+            }
+            Ok(())
+        })?;
+        Ok(swept)
+    }
+
+    /// What the names begin with that this node's removals give to what they remove.
+    pub(crate) fn gone(&self) -> String {
+        format!("gone-{:08x}-", self.maker())
     }
 
     /// Removes a file of `partial/` that is over an hour old where it is of no use: a download that
@@ -164,6 +196,38 @@ mod tests {
             assert!(root.join(name).exists(), "{name}");
         }
         assert!(draft.exists(), "a living draft stays however old it is");
+    }
+
+    #[test]
+    fn f19_what_a_killed_process_of_this_node_left_goes_at_once_and_elsewhere_after_an_hour() {
+        let (directory, store) = store();
+        let other = crate::store::tests::on_host(&directory, "there");
+        let living = store.draft_segment(&key(1)).unwrap();
+        let tmp = store.layout().tmp();
+        let left = |store: &Store, number: u32| {
+            let path = tmp.join(format!(".orlop-{:08x}{number:08x}", store.maker()));
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("data"), b"data").unwrap();
+            path
+        };
+        let (own, theirs) = (left(&store, 1), left(&other, 2));
+        let gone = tmp.join(format!("{}1", store.gone()));
+        fs::create_dir(&gone).unwrap();
+        assert_ne!(store.maker(), other.maker());
+        assert_eq!(store.sweep_own().unwrap(), 2);
+        assert!(!own.exists() && !gone.exists() && theirs.exists());
+        drop(living.publish(b"index").unwrap());
+        // A cleaning, and a want of room, do the same.
+        let own = left(&store, 3);
+        store.clean(&crate::Filter::default(), &false.into()).unwrap();
+        assert!(!own.exists() && theirs.exists());
+        let own = left(&store, 4);
+        // Whether there is room for them even so is no matter here.
+        let free = store.space().unwrap().free;
+        drop(store.make_room(free, free));
+        assert!(!own.exists() && theirs.exists());
+        age(&theirs, 3700);
+        assert_eq!(store.sweep(&false.into()).unwrap(), 1);
     }
 
     #[test]

@@ -212,12 +212,8 @@ impl Settings {
     }
 
     fn replace_by(&mut self, environment: &Environment) -> Result<(), Error> {
-        if let Some((name, value)) = environment.spelled(env::CACHE_MAX) {
-            let bytes = value.to_str().and_then(parse_bytes);
-            self.cache_max_bytes = Some(bytes.ok_or_else(|| Error::Variable {
-                name: name.into(),
-                problem: format!("{value:?} is not a number of bytes such as 50GiB"),
-            })?);
+        if let Some(bytes) = cache_max_bytes(environment)? {
+            self.cache_max_bytes = Some(bytes);
         }
         if let Some((name, value)) = environment.spelled(env::CACHE_KEEP_LAYERS) {
             let wanted = value.to_str().and_then(|value| value.parse().ok());
@@ -228,6 +224,20 @@ impl Settings {
         }
         self.limits.replace_by(environment)
     }
+}
+
+/// Bytes the cache may hold as `ORLOP_CACHE_MAX` says, where it is set. The variable reaches a daemon
+/// only when a client starts it: each client looks whether it can be read.
+///
+/// # Errors
+/// [`Error::Variable`].
+pub fn cache_max_bytes(environment: &Environment) -> Result<Option<u64>, Error> {
+    let Some((name, value)) = environment.spelled(env::CACHE_MAX) else { return Ok(None) };
+    let bytes = value.to_str().and_then(parse_bytes);
+    bytes.map(Some).ok_or_else(|| Error::Variable {
+        name: name.into(),
+        problem: format!("{value:?} is not a number of bytes such as 50GiB"),
+    })
 }
 
 /// All keys there are but those of limits.

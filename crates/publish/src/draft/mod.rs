@@ -349,9 +349,8 @@ fn create_named(directory: &OwnedFd, bits: Bits) -> Result<(OwnedFd, Option<OsSt
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
         match rustix::fs::openat(directory.as_fd(), &name, flags, bits) {
             Ok(fd) => {
-                hold(&fd);
                 // A sweeper may have been faster than the lock.
-                if !is_gone(&fd) {
+                if hold(&fd) && !is_gone(&fd) {
                     return Ok((fd, Some(name)));
                 }
             }

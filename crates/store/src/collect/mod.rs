@@ -49,12 +49,15 @@ impl Report {
 }
 
 impl Store {
-    /// Removes all entries that a filter names and nobody uses or has pinned. Ends early when `stop`
-    /// is raised.
+    /// Removes all entries that a filter names and nobody uses or has pinned, and what killed
+    /// processes of this node left. Ends early when `stop` is raised.
     ///
     /// # Errors
     /// [`Error::Stopped`], [`Error::Disk`]; what was removed before stays removed.
     pub fn clean(&self, filter: &Filter, stop: &AtomicBool) -> Result<Report, Error> {
+        if !filter.dry_run {
+            self.sweep_own()?;
+        }
         let mut entries = self.entries()?;
         entries.retain(|info| {
             (filter.kinds.is_empty() || filter.kinds.contains(&info.kind))
@@ -160,7 +163,7 @@ impl Store {
     fn move_out(&self, path: &Path) -> Result<(), Error> {
         let tmp = self.layout().tmp();
         for _ in 0..4 {
-            let aside = tmp.join(format!("gone-{:016x}", random()));
+            let aside = tmp.join(format!("{}{:016x}", self.gone(), random()));
             match move_aside(path, &aside) {
                 Ok(()) => {
                     // Best effort: a sweep finds what is left.
