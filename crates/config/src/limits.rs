@@ -94,6 +94,9 @@ pub const BLOBS_PER_HOST: usize = 8;
 /// Layers that are being converted at a time, of all callers together. Each has a blocking thread,
 /// also while it waits for bytes; the runtime has 512 for all that blocks.
 pub const CONVERSIONS: usize = 64;
+/// Layers of one image that are being converted at a time, at least: as many as there are processors
+/// where that is more. Each takes up to 3 MiB of memory, whatever its size.
+pub const CONVERSIONS_PER_PULL: usize = 8;
 /// Connections to one host.
 pub const CONNECTIONS_PER_HOST: usize = 16;
 /// Bytes of a blob from which on it is fetched in ranges: 64 MiB.

@@ -246,7 +246,7 @@ fn is_dead(pid: u32) -> bool {
 
 /// What a claim says; nothing where it says more than a claim can.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    let file = crate::files::open(path)?;
     crate::files::read_all(&file, LIMIT).map(Option::unwrap_or_default)
 }
 

@@ -93,6 +93,13 @@ fn timespec(nanoseconds: i64) -> Timespec {
     Timespec { tv_sec: 0, tv_nsec: nanoseconds }
 }
 
+/// Opens what is to be a file of the cache, or a directory, for reading, without following a link or
+/// waiting for anybody: a FIFO that somebody put there would be waited for until it has a writer.
+pub(crate) fn open(path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?))
+}
+
 /// Opens a file for writing that is made when missing, without following a link.
 pub(crate) fn open_or_make(path: &Path) -> std::io::Result<File> {
     let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -225,7 +225,7 @@ impl Store {
             if name == ".now" || (do_locks_work && name.starts_with(&own)) {
                 return Ok(());
             }
-            let Ok(file) = File::open(found.path()) else { return Ok(()) };
+            let Ok(file) = crate::files::open(&found.path()) else { return Ok(()) };
             let Ok(stat) = file.metadata() else { return Ok(()) };
             let renewed = time(stat.mtime(), stat.mtime_nsec());
             if now.duration_since(renewed).is_ok_and(|age| age >= limits::LEASE_HONOURED) {

@@ -138,7 +138,7 @@ impl Store {
         let mut found = Found { pins: Vec::new(), damaged: Vec::new() };
         for file in list(&self.layout().pins())? {
             let path = file.path();
-            let bytes = std::fs::File::open(&path).and_then(|file| read_all(&file, LIMIT));
+            let bytes = crate::files::open(&path).and_then(|file| read_all(&file, LIMIT));
             let stored = bytes.and_then(|bytes| {
                 let stored = serde_json::from_slice(&bytes.unwrap_or_default());
                 let pin = stored.ok().and_then(|stored: Stored| stored.check(&path));

@@ -139,7 +139,7 @@ fn is_document(path: &Path, bytes: u64) -> bool {
     use std::io::Read as _;
     let mut first = [0];
     bytes <= orlop_config::limits::MANIFEST_BYTES
-        && fs::File::open(path).and_then(|mut file| file.read(&mut first)).is_ok()
+        && crate::files::open(path).and_then(|mut file| file.read(&mut first)).is_ok()
         && matches!(first, [b'{' | b' ' | b'\n' | b'\t' | b'\r'])
 }
 

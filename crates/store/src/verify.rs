@@ -182,7 +182,7 @@ impl Store {
             _ => self.own_path(entry),
         };
         let failed = |cause| Error::disk("write", &path, 0, cause);
-        crate::files::renew(&File::open(&path).map_err(failed)?).map_err(failed)
+        crate::files::renew(&crate::files::open(&path).map_err(failed)?).map_err(failed)
     }
 
     /// Moves a damaged entry out of the way, to `tmp/damaged`, where it stays for an hour. To be
@@ -324,6 +324,23 @@ mod tests {
         store.move_aside(&entry, "of a test").unwrap();
         assert!(!store.path(&entry).exists());
         store.move_aside(&entry, "of a test").unwrap();
+    }
+
+    #[test]
+    fn f35_a_fifo_in_place_of_an_entry_keeps_nobody_waiting() {
+        let (_directory, store) = store();
+        let digest = Digest::sha256(b"{}");
+        store.put_document(&digest, b"{}").unwrap();
+        let entry = Entry::Blob(digest.clone());
+        let path = store.path(&entry);
+        fs::remove_file(&path).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        drop(store.entries().unwrap());
+        let never = AtomicBool::new(false);
+        assert!(!store.verify_entry(&entry, &Says, &never).unwrap());
+        assert!(!path.exists());
+        assert!(store.document(&digest).unwrap().is_none());
     }
 
     #[test]

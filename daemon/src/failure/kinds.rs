@@ -76,8 +76,7 @@ impl From<orlop_store::Error> for Failure {
     fn from(error: orlop_store::Error) -> Self {
         use orlop_store::Error as E;
         let kind = match &error {
-            E::Unusable { .. } => Kind::FileFailed,
-            E::Format { .. } => Kind::CacheDamaged,
+            E::Unusable { .. } | E::Format { .. } => Kind::FileFailed,
             E::DiskFull { .. } => Kind::DiskFull,
             E::NotTheBytes { .. } => Kind::SourceLied,
             E::Stopped => Kind::Cancelled,

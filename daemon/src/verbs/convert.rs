@@ -13,6 +13,7 @@ use orlop_oci::{Algorithm, Descriptor, DiffId};
 use orlop_proto::v1::Kind;
 use orlop_registry::{Position, Sources};
 use orlop_store::{Entry, Key, Leased, Partial, Segment, Store};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::claims::{self, Turn};
 use super::kept;
@@ -51,9 +52,18 @@ pub(crate) struct Layer {
     pub(crate) times: claims::Times,
     /// Whether it is kept as it came, too.
     pub(crate) is_kept: bool,
+    /// Turns of this image's layers to be converted.
+    pub(crate) turns: Arc<Semaphore>,
 }
 
 impl Layer {
+    /// Waits for a turn to be converted: among the layers of its image, then among all.
+    pub(super) async fn turn<'a>(&'a self, daemon: &'a Daemon) -> [Option<SemaphorePermit<'a>>; 2] {
+        // Neither is ever closed.
+        let own = self.turns.acquire().await.ok();
+        [own, daemon.conversions.acquire().await.ok()]
+    }
+
     /// What the converter has to know.
     pub(super) fn source(&self) -> LayerSource {
         LayerSource {
@@ -174,7 +184,7 @@ async fn convert(
         partial.as_ref().map_or(0, Partial::have)
     };
     // Before a place for the download is taken: whoever has one can go on.
-    let _turn = daemon.conversions.acquire().await;
+    let _turn = layer.turn(daemon).await;
     // The converter hashes the blob: once is enough.
     let position = Position::unhashed(have);
     let joined = spool::join(sources, &descriptor, position, partial).map_err(Failure::from)?;

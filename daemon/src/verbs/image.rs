@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use orlop_config::limits;
 use orlop_config::settings::{Compression, Settings};
 use orlop_image::{ImageInputs, Method, Options, Recipe, SegmentIndex, Workers};
 use orlop_image::{SegmentKey, build_recipe, recipe_key, segment_key};
@@ -13,6 +14,7 @@ use orlop_oci::{Descriptor, ImageConfig, Platform};
 use orlop_proto::v1::{self, Kind, pull_done, pull_event};
 use orlop_registry::{Limits, Sources};
 use orlop_store::{Entry, Key, Leased, Store};
+use tokio::sync::Semaphore;
 
 use super::checks;
 use super::claims;
@@ -128,6 +130,8 @@ impl Image {
         let platform = target.settle(&chosen, &config)?;
         let options = options(settings);
         let key = recipe_key(&chosen.digest, &platform, &named.key(), &options);
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let turns = Arc::new(Semaphore::new(processors.max(limits::CONVERSIONS_PER_PULL)));
         let layers = chosen.manifest.layers.iter().zip(&config.diff_ids);
         let layers = layers
             .map(|(descriptor, diff_id)| {
@@ -140,6 +144,7 @@ impl Image {
                     options,
                     times: claims::Times::of(settings),
                     is_kept: settings.keep_layers,
+                    turns: Arc::clone(&turns),
                 })
             })
             .collect::<Result<_, Failure>>()?;

@@ -44,7 +44,7 @@ pub(super) async fn segment(
     let (store, descriptor) = (daemon.store.clone(), layer.descriptor.clone());
     let look = move || Ok(store.layer(&descriptor.digest, descriptor.size)?);
     let Some(kept) = daemon.blocking("layer", look).await? else { return Ok(None) };
-    let _turn = daemon.conversions.acquire().await;
+    let _turn = layer.turn(daemon).await;
     let (this, layer, facts) = (daemon.clone(), layer.clone(), Arc::clone(facts));
     let workers = workers.clone();
     let part = facts.part();

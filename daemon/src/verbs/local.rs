@@ -165,15 +165,15 @@ pub(super) async fn segment(
     (layer, workers): (Layer, Workers),
     facts: Arc<Facts>,
 ) -> Result<Arc<Converted>, Failure> {
-    let shared = daemon.clone();
+    let (shared, own) = (daemon.clone(), layer.clone());
     let part = facts.part();
     let work = move |stop: &Stop| {
         let _part = part;
         let mut reader = Counted::new(archive.layer(number)?, &facts);
-        let made = convert::make(&shared, (&layer, &workers), &layer.source(), &mut reader, stop);
+        let made = convert::make(&shared, (&own, &workers), &own.source(), &mut reader, stop);
         made.map_err(|error| failure(error, &archive, number))
     };
-    let _turn = daemon.conversions.acquire().await;
+    let _turn = layer.turn(&daemon).await;
     let made = daemon.tasks.blocking("convert", work).await;
     made.map_err(|lost| Failure::new(Kind::Internal, &lost))?.map(Arc::new)
 }

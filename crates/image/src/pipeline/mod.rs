@@ -79,8 +79,9 @@ pub fn convert(
     let block_size = usize::try_from(options.block_size).unwrap_or(usize::MAX);
     let diff_id = layer.diff_id.as_ref();
     let tar_algorithm = diff_id.map_or(Algorithm::Sha256, |diff_id| diff_id.0.algorithm());
+    let one = workers.begin();
     std::thread::scope(|scope| {
-        let hashing = Hashing::start(scope, layer.digest.algorithm(), tar_algorithm)
+        let hashing = Hashing::start(scope, one.count, layer.digest.algorithm(), tar_algorithm)
             .map_err(|cause| Error::Disk { what: "starting a thread", cause })?;
         let pace = workers.pace(&layer.digest, layer.size);
         let task = pace.task().clone();

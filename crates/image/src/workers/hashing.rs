@@ -10,8 +10,10 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use orlop_oci::digest::{Algorithm, Digest, Hasher};
 
-/// Pieces under way to the helper at most.
-const QUEUE: usize = 8;
+/// Pieces under way to the helper at most: where few layers are converted, and where many are.
+const QUEUES: (usize, usize) = (8, 2);
+/// How many layers are few: beyond, what each keeps in memory counts, not how long it waits.
+const FEW: usize = 8;
 
 /// What a piece belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +31,16 @@ pub(crate) struct Hashing<'scope> {
 }
 
 impl<'scope> Hashing<'scope> {
-    /// Starts the helper; the algorithms are those of the blob's digest and of the diff_id.
+    /// Starts the helper of one of so many conversions; the algorithms are those of the blob's digest
+    /// and of the diff_id.
     pub(crate) fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
+        conversions: usize,
         blob: Algorithm,
         tar: Algorithm,
     ) -> io::Result<Self> {
-        let (pieces, incoming) = sync_channel(QUEUE);
+        let queue = if conversions > FEW { QUEUES.1 } else { QUEUES.0 };
+        let (pieces, incoming) = sync_channel(queue);
         let (outgoing, returned) = channel();
         let thread = Builder::new()
             .name("digest".to_owned())

@@ -13,6 +13,7 @@ mod syncing;
 mod turns;
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -59,6 +60,21 @@ struct Shared {
     room: Condvar,
     threads: usize,
     precedence: Arc<Precedence>,
+    /// Conversions under way.
+    conversions: AtomicUsize,
+}
+
+/// One of the conversions under way; until it is dropped.
+pub(crate) struct Conversion {
+    shared: Arc<Shared>,
+    /// How many there are with this one, when it began.
+    pub(crate) count: usize,
+}
+
+impl Drop for Conversion {
+    fn drop(&mut self) {
+        self.shared.conversions.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -94,6 +110,7 @@ impl Workers {
             room: Condvar::new(),
             threads: threads.max(1),
             precedence: Arc::default(),
+            conversions: AtomicUsize::new(0),
         });
         let start = |number: usize| {
             let shared = Arc::clone(&shared);
@@ -110,6 +127,13 @@ impl Workers {
     pub fn for_image(&self, missing: &[(Digest, u64)]) -> Self {
         let waiting = self.team.shared.precedence.wait_for(missing);
         Self { team: Arc::clone(&self.team), _waiting: Some(Arc::new(waiting)) }
+    }
+
+    /// Counts a conversion.
+    pub(crate) fn begin(&self) -> Conversion {
+        let shared = Arc::clone(&self.team.shared);
+        let count = shared.conversions.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        Conversion { shared, count }
     }
 
     /// The pace of a layer's reader.
