@@ -35,7 +35,7 @@ pub(crate) struct ClientKey {
     pub(crate) header_bytes: u64,
 }
 
-/// A client, and its connections that have brought an answer.
+/// A client, and its connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) http: reqwest::Client,
@@ -51,7 +51,9 @@ pub(crate) fn client(
     let config = tls::config(roots, certificates, key.checks, key.shows_pair)?;
     let proxies = key.proxies.clone();
     let header_list = u32::try_from(key.header_bytes).unwrap_or(u32::MAX);
+    let connections = Connections::default();
     let built = reqwest::Client::builder()
+        .connector_layer(connections.clone())
         .tls_backend_preconfigured(config)
         .redirect(Policy::none())
         .referer(false)
@@ -76,7 +78,7 @@ pub(crate) fn client(
         path: PathBuf::from("TLS"),
         what: cause.without_url().to_string(),
     })?;
-    Ok(Client { http, connections: Connections::default() })
+    Ok(Client { http, connections })
 }
 
 /// Says what an error of the HTTP library means; `url` is where the request went.

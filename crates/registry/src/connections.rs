@@ -1,20 +1,24 @@
-//! Connections that have brought an answer, so that a request that was lost on an old one is told
-//! from one that was lost on a new one.
+//! Connections and when they were made, so that a request that was lost on an old one is told from
+//! one that was lost on a new one.
 //!
 //! A server may close a connection that it kept just as the next request goes out: that says
 //! nothing about the server, and the request is sent again without counting (RFC 9110 section
 //! 9.2.2, RFC 9113 section 8.7; case R108). Which connection a request took is known by its two
-//! addresses: the library may begin a new one and then take one that became free. Not here: who
-//! sends again ([`crate::request`]).
+//! addresses: the library may begin a new one and then take one that became free, or keep a new one
+//! for later that no request has used. Not here: who sends again ([`crate::request`]).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use hyper::http::Extensions;
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpInfo;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpInfo};
+use tower::{Layer, Service};
 
 use crate::pool::locked;
 use crate::tls;
@@ -25,40 +29,76 @@ const MOST: usize = 1024;
 /// This end's address and the other's.
 type Ends = (SocketAddr, SocketAddr);
 
-/// The connections of a client that have brought an answer.
+/// The connections of a client.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Connections(Arc<Mutex<BTreeSet<Ends>>>);
+pub(crate) struct Connections(Arc<Mutex<BTreeMap<Ends, Instant>>>);
 
 impl Connections {
-    /// Takes note of the connection that an answer came on.
-    pub(crate) fn note(&self, answer: &reqwest::Response) {
-        let Some(ends) = ends(answer.extensions()) else { return };
+    fn note(&self, made: &Connected) {
+        let Some(ends) = ends(made) else { return };
         let mut known = locked(&self.0);
         if known.len() >= MOST {
             known.clear();
         }
-        known.insert(ends);
+        known.insert(ends, Instant::now());
     }
 
-    /// Says whether a request without an answer was lost with a connection that had brought one.
-    pub(crate) fn had(&self, error: &reqwest::Error) -> bool {
+    /// Says whether a request without an answer, which was sent at `sent`, was lost with a
+    /// connection that was there before.
+    pub(crate) fn had(&self, error: &reqwest::Error, sent: Instant) -> bool {
         if !is_lost(error) {
             return false;
         }
-        let Some(connected) =
-            tls::find::<legacy::Error>(error).and_then(|lost| lost.connect_info())
-        else {
-            return false;
-        };
-        let mut extensions = Extensions::new();
-        connected.get_extras(&mut extensions);
-        ends(&extensions).is_some_and(|ends| locked(&self.0).contains(&ends))
+        let lost = tls::find::<legacy::Error>(error).and_then(|lost| lost.connect_info());
+        let Some(ends) = lost.and_then(ends) else { return false };
+        locked(&self.0).get(&ends).is_some_and(|made| *made < sent)
     }
 }
 
-fn ends(extensions: &Extensions) -> Option<Ends> {
+fn ends(connected: &Connected) -> Option<Ends> {
+    let mut extensions = Extensions::new();
+    connected.get_extras(&mut extensions);
     let info = extensions.get::<HttpInfo>()?;
     Some((info.local_addr(), info.remote_addr()))
+}
+
+impl<S> Layer<S> for Connections {
+    type Service = Noting<S>;
+
+    fn layer(&self, inner: S) -> Noting<S> {
+        Noting { inner, connections: self.clone() }
+    }
+}
+
+/// A connector that takes note of what it makes.
+#[derive(Clone, Debug)]
+pub(crate) struct Noting<S> {
+    inner: S,
+    connections: Connections,
+}
+
+impl<S, R> Service<R> for Noting<S>
+where
+    S: Service<R>,
+    S::Future: Send + 'static,
+    S::Response: Connection,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let (making, connections) = (self.inner.call(request), self.connections.clone());
+        Box::pin(async move {
+            let connection = making.await?;
+            connections.note(&connection.connected());
+            Ok(connection)
+        })
+    }
 }
 
 /// Says whether a request without an answer was lost with its connection.

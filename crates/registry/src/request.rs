@@ -5,7 +5,7 @@
 //! Not here: how a host is contacted ([`crate::contact`]), how a challenge is met
 //! ([`crate::grant`]), what the answer holds ([`crate::repository`], [`crate::fetch`]).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{self, HeaderMap, HeaderValue};
@@ -248,9 +248,10 @@ impl Repository {
             }
             let request = ask.payload.put_into(request).await?;
             tracing::debug!(method = %ask.method, %endpoint, path = url.path(), "request");
+            let began = Instant::now();
             let sent = ask.payload.send_within(request, ask.time, self.limits()).await;
             let is_free = matches!(&sent, Ok(Err(error)) if connections::is_untouched(error)
-                || client.connections.had(error));
+                || client.connections.had(error, began));
             if !is_free || is_again || !matches!(ask.payload, Payload::Empty) {
                 break sent;
             }
@@ -258,10 +259,7 @@ impl Repository {
             is_again = true;
         };
         let response = match sent {
-            Ok(Ok(response)) => {
-                client.connections.note(&response);
-                response
-            }
+            Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 return Err(match ask.payload.failure() {
                     Some(cause) => Error::Content { cause },
