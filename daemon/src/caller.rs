@@ -17,9 +17,10 @@ use orlop_credentials::programs::Surroundings as HelperSurroundings;
 use orlop_credentials::{Credential, Limits as CredentialLimits, Secret};
 use orlop_oci::Host;
 use orlop_proto::v1::{self, Kind};
-use orlop_registry::{Notice, Surroundings};
+use orlop_registry::{Limits, Notice, Session, Surroundings};
 use tokio::sync::mpsc;
 
+use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::tasks::Tasks;
 use crate::verbs::lookup::Given;
@@ -95,9 +96,16 @@ impl Caller {
         Ok(CredentialLimits::from(&self.settings()?.limits))
     }
 
-    /// Proxies and certificates.
-    pub(crate) fn surroundings(&self, settings: &Settings) -> Surroundings {
-        Surroundings::of(&self.environment, &settings.network, &self.paths)
+    /// Registries, with this caller's proxies, certificates and limits; `asking` has its credentials.
+    pub(crate) fn session(
+        &self,
+        daemon: &Daemon,
+        settings: &Settings,
+        asking: impl orlop_registry::Caller + 'static,
+    ) -> Session {
+        let surroundings = Surroundings::of(&self.environment, &settings.network, &self.paths);
+        let limits = Limits::from(&settings.limits);
+        Session::with_limits(&daemon.pool, surroundings, limits, Arc::new(asking))
     }
 
     /// Orlop's own settings as they are now for this caller. Blocks.

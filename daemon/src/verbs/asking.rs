@@ -8,7 +8,7 @@ use std::sync::Arc;
 use orlop_config::settings::Settings;
 use orlop_oci::Reference;
 use orlop_proto::v1;
-use orlop_registry::{Elsewhere, Limits, Session, Source, Sources};
+use orlop_registry::{Elsewhere, Session, Source, Sources};
 use tokio::sync::mpsc;
 
 use super::claims;
@@ -163,13 +163,7 @@ pub(crate) async fn ask(
     let rights =
         Rights { credentials: Arc::clone(&credentials), given: Arc::clone(&given), identity };
     let asking = Asking { credentials, tasks: daemon.tasks.clone(), given, notices: sender };
-    let limits = Limits::from(&settings.limits);
-    let session = Session::with_limits(
-        &daemon.pool,
-        caller.surroundings(&settings),
-        limits,
-        Arc::new(asking),
-    );
+    let session = caller.session(daemon, &settings, asking);
     let elsewhere = if settings.foreign_layers { Elsewhere::Allowed } else { Elsewhere::default() };
     let sources = session.sources(list).with_elsewhere(elsewhere);
     Ok(Asked { sources, settings, session, is_insecure, is_blocked, rights, notices })

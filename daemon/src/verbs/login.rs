@@ -13,7 +13,7 @@ use orlop_credentials::update::{self, Target};
 use orlop_credentials::{Credential, Secret, keys, listing, loading};
 use orlop_oci::Host;
 use orlop_proto::v1::Kind;
-use orlop_registry::{Limits, Login, Session};
+use orlop_registry::Login;
 use tokio::sync::mpsc;
 
 use crate::caller::{Asking, Caller};
@@ -118,13 +118,7 @@ pub(crate) async fn login(
     };
     let settled = caller.clone();
     let settings = daemon.blocking("settings", move || settled.settings()).await?;
-    let limits = Limits::from(&settings.limits);
-    let session = Session::with_limits(
-        &daemon.pool,
-        caller.surroundings(&settings),
-        limits,
-        Arc::new(asking),
-    );
+    let session = caller.session(daemon, &settings, asking);
     let target = orlop_registry::Target {
         host,
         path: wanted.place.place.split_once('/').map(|(_, path)| path.to_owned()),
