@@ -242,6 +242,7 @@ impl Daemon {
             let give_back = move || {
                 workers.release();
                 memory::give_back();
+                memory::forget_code();
                 Ok(())
             };
             if let Err(error) = self.blocking("memory", give_back).await {

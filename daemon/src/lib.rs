@@ -15,6 +15,7 @@ mod daemon;
 mod disk;
 mod failure;
 mod flights;
+mod headroom;
 mod inherited;
 mod lifecycle;
 mod listen;

@@ -41,6 +41,8 @@ use crate::{VERSION, clock, memory, protect, scrape, services, systemd};
 
 /// Threads that run tasks: they wait for sockets; the converter has its own.
 const RUNTIME_THREADS: usize = 2;
+/// Time after which a thread of blocking work without any ends.
+const THREAD_KEEP: Duration = Duration::from_secs(2);
 /// How often the daemon looks whether its socket's file is still there.
 const SOCKET_CHECK: Duration = Duration::from_secs(10);
 
@@ -111,6 +113,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
         .thread_name("orlopd")
+        .thread_keep_alive(THREAD_KEEP)
         .enable_all()
         .build()
         .map_err(|cause| format!("cannot start: {cause}"))?;

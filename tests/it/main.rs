@@ -53,6 +53,7 @@ mod reflink;
 mod registry_rows;
 mod rules;
 mod run;
+mod soak;
 mod strays;
 mod tags;
 mod two_nodes;

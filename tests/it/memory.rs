@@ -12,6 +12,9 @@ use std::time::Instant;
 /// build without optimisation has more of.
 const IDLE: u64 = 16 << 20;
 
+/// Bytes of all kinds that an idle daemon has; a build without optimisation has more of a program.
+const RESIDENT: u64 = if cfg!(debug_assertions) { 26 << 20 } else { 20 << 20 };
+
 fn daemon(site: &Site) -> u32 {
     let [daemon] = site.daemons()[..] else { panic!("one daemon: {:?}", site.daemons()) };
     daemon
@@ -40,6 +43,27 @@ fn f14_a_layer_larger_than_its_control_group_may_have_memory_is_pulled() {
     site.program(&tools::find(&shell).unwrap(), words).outcome().success();
     assert!(site.work().join("a.sif").metadata().unwrap().len() > size);
     site.stop();
+}
+
+#[test]
+fn l78_an_image_with_more_files_than_memory_can_hold_is_refused_with_a_sentence() {
+    let count = tools::sized(0, 1_000_000);
+    if count == 0 {
+        return tools::skip("many files are wanted: ORLOP_KIT_LARGE is not set");
+    }
+    let registry = Registry::new().image("a:1", Image::files(count)).start();
+    let site = site(&registry);
+    let Some(group) = memory::Group::new(128 << 20, site.person()) else {
+        return tools::skip("no control group can be made here");
+    };
+    let [shell, rest @ ..] = group.words();
+    let orlop = site.programs().orlop.display().to_string();
+    let words = rest.into_iter().chain([orlop, "pull".into(), "a.sif".into()]);
+    let words = words.chain([registry.docker("a:1")]);
+    let refused = site.program(&tools::find(&shell).unwrap(), words).outcome().fails(255);
+    assert!(refused.stderr.contains("so many files that merging"), "{}", refused.report());
+    site.stop();
+    site.orlop(["pull", "a.sif", &registry.docker("a:1")]).success();
 }
 
 #[test]
@@ -136,6 +160,11 @@ fn after_large_images_the_daemon_gives_their_memory_back() {
         other => Err(other),
     });
     assert!(left < peak, "{left} of {peak}");
+    let resident = until("all that counts is little", || match memory::resident(daemon) {
+        Some(bytes) if bytes <= RESIDENT => Ok(bytes),
+        other => Err(other),
+    });
+    tools::say(&format!("idle: {} KiB, {} KiB of its own", resident >> 10, left >> 10));
 }
 
 #[test]
@@ -162,7 +191,7 @@ fn f18_pulls_that_are_started_and_called_off_leave_nothing_behind() {
     (1..tools::rounds(24)).for_each(round);
     assert_eq!(daemon(&site), number, "it is the same daemon");
     until_true("nothing flies", || flights(&site) == 0);
-    // Threads of blocking work end ten seconds after the last of it, and their memory goes then.
+    // Threads of blocking work end a while after the last of it, and their memory goes then.
     until("threads and memory are given back", || {
         let (threads, bytes) = (memory::threads(number), memory::anonymous(number));
         let is_small = bytes.is_some_and(|bytes| bytes <= IDLE);

@@ -28,7 +28,7 @@ use super::pull::{Events, Pulled, absent, resolved, tell, warn};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::flights::Joined;
-use crate::memory;
+use crate::{headroom, memory};
 
 /// What can be said of a manifest before anything that it names is asked for.
 pub(super) fn check_image(chosen: &Chosen, limits: &Limits) -> Result<(), Failure> {
@@ -420,6 +420,7 @@ async fn merge(
     daemon
         .blocking("merge", move || {
             memory::before_merge(bytes);
+            memory::check_merge(bytes, headroom::bytes())?;
             let store = &this.store;
             let mut indexes = Vec::new();
             for ((descriptor, key), converted) in layers.iter().zip(&converted) {
