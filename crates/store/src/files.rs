@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use orlop_publish::{Draft, Mode};
-use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::io::Errno;
 
 use crate::Error;
 use crate::store::Store;
@@ -93,11 +94,26 @@ fn timespec(nanoseconds: i64) -> Timespec {
     Timespec { tv_sec: 0, tv_nsec: nanoseconds }
 }
 
-/// Opens what is to be a file of the cache, or a directory, for reading, without following a link or
-/// waiting for anybody: a FIFO that somebody put there would be waited for until it has a writer.
+/// Opens what is to be a file of the cache, or a directory, for a look, which is no use of it:
+/// without following a link or waiting for anybody (a FIFO that somebody put there would be waited
+/// for until it has a writer), and without changing when it was used.
 pub(crate) fn open(path: &Path) -> std::io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?))
+    let open = |flags| rustix::fs::open(path, flags, rustix::fs::Mode::empty());
+    // The owner's right alone.
+    let opened = open(flags | OFlags::NOATIME);
+    let opened = if matches!(opened, Err(Errno::PERM)) { open(flags) } else { opened };
+    Ok(File::from(opened?))
+}
+
+/// Takes back that a file was used later than then. A use of the very moment is taken back too:
+/// what is in use stays whatever its times say.
+pub(crate) fn used_at(path: &Path, then: SystemTime) -> std::io::Result<()> {
+    let since = then.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs().try_into().unwrap_or(i64::MAX);
+    let last_access = Timespec { tv_sec: seconds, tv_nsec: since.subsec_nanos().into() };
+    let times = Timestamps { last_access, last_modification: timespec(UTIME_OMIT) };
+    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Opens a file for writing that is made when missing, without following a link.

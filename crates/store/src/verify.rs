@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use orlop_oci::{Digest, Hasher};
 use orlop_publish::{PublishError, move_aside};
 
+use crate::collect::files_of;
 use crate::files::{is_gone, random};
 use crate::layout::Layout;
 use crate::lease::{Leased, Opened};
@@ -83,6 +84,9 @@ impl Store {
             }
             if !self.verify_entry(&info.entry, checks, stop)? {
                 verified.damaged.push(info.clone());
+            } else if let Some(file) = files_of(&info.entry, &self.path(&info.entry)).first() {
+                // Best effort: to be verified is no use. One that is gone has no time.
+                drop(crate::files::used_at(file, info.used));
             }
             verified.checked = verified.checked.saturating_add(1);
             progress(info.bytes);
@@ -324,6 +328,23 @@ mod tests {
         store.move_aside(&entry, "of a test").unwrap();
         assert!(!store.path(&entry).exists());
         store.move_aside(&entry, "of a test").unwrap();
+    }
+
+    #[test]
+    fn a_verification_and_a_list_are_no_use_of_an_entry() {
+        let (_directory, store) = store();
+        fill(&store);
+        let then = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        for path in files(&store) {
+            let times = fs::FileTimes::new().set_accessed(then).set_modified(then);
+            File::open(&path).unwrap().set_times(times).unwrap();
+        }
+        store.verify(&Says, &mut |_| (), &false.into()).unwrap();
+        let entries = store.entries().unwrap();
+        assert_eq!(entries.len(), 5);
+        for info in entries.into_iter().chain(store.entries().unwrap()) {
+            assert_eq!(info.used, then, "{}", info.entry);
+        }
     }
 
     #[test]

@@ -126,7 +126,8 @@ pub(crate) fn names(reference: &Reference) -> Vec<String> {
     names
 }
 
-fn by_digest(reference: &Reference, digest: &Digest) -> String {
+/// The name under which a digest of a repository is remembered.
+pub(crate) fn by_digest(reference: &Reference, digest: &Digest) -> String {
     format!("{}@{digest}", reference.repository())
 }
 

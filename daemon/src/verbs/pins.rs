@@ -33,11 +33,15 @@ pub(crate) async fn pin_reference(
             .await?;
     let tag = lookup::known(daemon, &asked, reference).await?;
     let found = match &tag {
-        Some(tag) => pull::entries(daemon, caller, &wanted, tag).await?,
+        Some(tag) => pull::entries(daemon, caller, &wanted, tag).await?.map(|found| (tag, found)),
         None => None,
     };
-    let Some(mut entries) = found else { return Err(absent(&reference.canonical())) };
-    entries.extend(Store::tag_entries(&lookup::names(reference)));
+    let Some((tag, mut entries)) = found else { return Err(absent(&reference.canonical())) };
+    let mut names = lookup::names(reference);
+    // So that it can be named when the tag has moved on.
+    names.push(lookup::by_digest(reference, &tag.digest));
+    names.dedup();
+    entries.extend(Store::tag_entries(&names));
     let name = name(reference, wanted.is_oras);
     let store = daemon.store.clone();
     daemon.blocking("pin", move || pin(&store, name, entries)).await

@@ -20,7 +20,7 @@ pub(crate) const PIN: Command = Command {
         about: "Keep an image of the cache until it is unpinned",
         long_about: "URI: docker://... or oras://... of an image that was pulled; or the beginning of a key \
             as `cache list -v` shows it. No registry is asked. A pinned image can be used with --offline \
-            at any time.",
+            at any time, by its digest where its tag has moved on.",
         count: Count::exactly(1),
         flags: &[&[
             Flag::text("arch", "ARCH", "architecture of the image, such as arm64"),
