@@ -1,18 +1,17 @@
-//! A layer becomes a segment of the cache; a SIF blob becomes a blob of the cache.
+//! A layer becomes a segment of the cache.
 //!
 //! Work of a flight: whoever waits for the same layer waits for this. Not here: which layers
-//! ([`super::pull`]), the bytes' way ([`super::spool`]).
+//! ([`super::pull`]), the bytes' way ([`super::spool`]), blobs that stay blobs ([`super::blob`]).
 
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use orlop_image::{Conversion, LayerSource, Options, Workers};
-use orlop_oci::{Algorithm, Descriptor, DiffId};
+use orlop_oci::{Descriptor, DiffId};
 use orlop_proto::v1::Kind;
 use orlop_registry::{Position, Sources};
-use orlop_store::{Entry, Key, Leased, Partial, Segment, Store};
+use orlop_store::{Entry, Key, Partial, Segment, Store};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::claims::{self, Turn};
@@ -22,7 +21,7 @@ use super::spool::{self, Shared};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::flights::Facts;
-use crate::tasks::{Stop, Tasks};
+use crate::tasks::Stop;
 
 /// How often a blob whose bytes were wrong is fetched: the sources count their own, two each; this
 /// ends what no source is to blame for.
@@ -118,7 +117,7 @@ fn is_worth_keeping(failure: &Failure) -> bool {
 
 /// Tries again while bytes were wrong and a source is left that may have right ones. A try leaves
 /// nothing behind that was wrong.
-async fn until_true<T, F: Future<Output = Result<T, Ended>>>(
+pub(super) async fn until_true<T, F: Future<Output = Result<T, Ended>>>(
     sources: &Sources,
     descriptor: &Descriptor,
     attempt: impl Fn() -> F,
@@ -139,7 +138,7 @@ async fn until_true<T, F: Future<Output = Result<T, Ended>>>(
 }
 
 /// Why one try ended.
-enum Ended {
+pub(super) enum Ended {
     /// The bytes were not those of the digest: worth another try.
     Lied(Failure),
     /// Anything else.
@@ -276,7 +275,7 @@ async fn open_partial(daemon: &Daemon, descriptor: &Descriptor) -> Result<Shared
 }
 
 /// Removes a download. Nobody waits until its bytes are given back.
-fn discard(daemon: &Daemon, partial: &Shared) {
+pub(super) fn discard(daemon: &Daemon, partial: &Shared) {
     if let Some(partial) = partial.lock().unwrap_or_else(PoisonError::into_inner).take() {
         let nameless = partial.discard();
         daemon.tasks.detached("discard", move || drop(nameless));
@@ -284,208 +283,12 @@ fn discard(daemon: &Daemon, partial: &Shared) {
 }
 
 /// Brings what came of a download to the disk, so that the next one goes on at its last byte.
-async fn keep(daemon: &Daemon, partial: Shared) {
+pub(super) async fn keep(daemon: &Daemon, partial: Shared) {
     let sync = move || {
         let mut partial = partial.lock().unwrap_or_else(PoisonError::into_inner);
         partial.as_mut().map_or(Ok(()), |partial| Ok(partial.sync()?))
     };
     if let Err(error) = daemon.blocking("sync", sync).await {
         tracing::debug!(%error, "a download may have to begin earlier than where it broke");
-    }
-}
-
-/// Fetches a blob whole and publishes it.
-///
-/// # Errors
-/// As [`segment`]; DISK_FULL.
-pub(crate) async fn blob(
-    daemon: Daemon,
-    sources: Sources,
-    descriptor: Descriptor,
-    times: claims::Times,
-    facts: Arc<Facts>,
-) -> Result<Arc<Leased>, Failure> {
-    let entry = Entry::Blob(descriptor.digest.clone());
-    let wanted = descriptor.clone();
-    let found = move |store: &Store| store.blob(&wanted.digest, wanted.size);
-    let _claim = match claims::turn(&daemon, &entry, times, &facts, found).await? {
-        Turn::Made(blob) => {
-            facts.set_bytes(descriptor.size);
-            return Ok(Arc::new(blob));
-        }
-        Turn::Ours(held) => held,
-    };
-    let attempt = || try_blob(&daemon, &sources, &descriptor, times.stale, &facts);
-    let leased = until_true(&sources, &descriptor, attempt).await?;
-    daemon.checked.note(&daemon.store, &entry);
-    Ok(leased)
-}
-
-async fn try_blob(
-    daemon: &Daemon,
-    sources: &Sources,
-    descriptor: &Descriptor,
-    patience: Duration,
-    facts: &Facts,
-) -> Result<Leased, Ended> {
-    let partial = match writer(&daemon.store, &daemon.tasks, descriptor, patience).await? {
-        Writer::Ours(partial) => Arc::new(Mutex::new(Some(partial))),
-        Writer::Published(blob) => return Ok(blob),
-        Writer::Theirs(_) => return apart(daemon, sources, descriptor, facts).await,
-    };
-    let position = {
-        let (descriptor, partial) = (descriptor.clone(), Arc::clone(&partial));
-        daemon.blocking("position", move || Ok(spool::position(&descriptor, &partial)?)).await?
-    };
-    let mut at = position.offset();
-    let mut stream = sources.fetch_blob(descriptor, position);
-    facts.set_bytes(at);
-    while let Some(piece) = stream.next().await {
-        let piece = match piece {
-            Ok(piece) => piece,
-            Err(error) => {
-                let is_lie = error.is_lie();
-                let failure = Failure::from(error);
-                if !is_lie {
-                    keep(daemon, partial).await;
-                    return Err(Ended::Failed(failure));
-                }
-                discard(daemon, &partial);
-                return Err(Ended::Lied(failure));
-            }
-        };
-        let mut kept = partial.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = kept.as_mut().ok_or_else(|| busy(descriptor))?;
-        tokio::task::block_in_place(|| kept.append(&piece)).map_err(Failure::from)?;
-        at = at.saturating_add(piece.len() as u64);
-        daemon.counts.fetched_bytes.add(piece.len() as u64);
-        facts.set_bytes(at);
-    }
-    let publish = move || {
-        let partial = partial.lock().unwrap_or_else(PoisonError::into_inner).take();
-        partial.map(Partial::publish).transpose().map_err(Failure::from)
-    };
-    let published = daemon.blocking("publish", publish).await?;
-    Ok(published.ok_or_else(|| busy(descriptor))?)
-}
-
-/// Fetches a blob whole beside a download that another process keeps and does not get on with: it
-/// may be frozen, or of a node that is.
-async fn apart(
-    daemon: &Daemon,
-    sources: &Sources,
-    descriptor: &Descriptor,
-    facts: &Facts,
-) -> Result<Leased, Ended> {
-    if descriptor.digest.algorithm() != Algorithm::Sha256 {
-        return Err(busy(descriptor).into());
-    }
-    tracing::info!(digest = %descriptor.digest, "another process does not get on: fetched apart");
-    let store = daemon.store.clone();
-    let mut draft = daemon.blocking("draft", move || Ok(store.draft_blob()?)).await?;
-    let mut stream = sources.fetch_blob(descriptor, Position::start(Algorithm::Sha256));
-    let mut at: u64 = 0;
-    while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(|error| match error.is_lie() {
-            true => Ended::Lied(error.into()),
-            false => Ended::Failed(error.into()),
-        })?;
-        tokio::task::block_in_place(|| draft.append(&piece)).map_err(Failure::from)?;
-        at = at.saturating_add(piece.len() as u64);
-        daemon.counts.fetched_bytes.add(piece.len() as u64);
-        facts.set_bytes(at);
-    }
-    let (expected, size) = (descriptor.digest.clone(), descriptor.size);
-    let publish = move || {
-        let (actual, leased) = draft.publish()?;
-        if actual != expected || leased.bytes() != size {
-            return Err(orlop_store::Error::NotTheBytes { expected, actual }.into());
-        }
-        Ok(leased)
-    };
-    Ok(daemon.blocking("publish", publish).await?)
-}
-
-/// How often it is looked whether another process is done with a download.
-const LOOK: Duration = Duration::from_millis(500);
-
-/// Who downloads a blob.
-#[derive(Debug)]
-enum Writer {
-    /// This process, from where the partial file ends.
-    Ours(Partial),
-    /// Nobody any more.
-    Published(Leased),
-    /// Another process (a daemon that is ending, or another node's), which has so many bytes.
-    Theirs(u64),
-}
-
-/// Waits while another process downloads a blob and gets on with it: has a new byte within
-/// `patience`.
-async fn writer(
-    store: &Store,
-    tasks: &Tasks,
-    descriptor: &Descriptor,
-    patience: Duration,
-) -> Result<Writer, Failure> {
-    let mut ticks = tokio::time::interval(LOOK);
-    let (mut had, mut unchanged) = (0, Duration::ZERO);
-    loop {
-        ticks.tick().await;
-        let (store, descriptor) = (store.clone(), descriptor.clone());
-        let looked = tasks.blocking("partial", move |_| look(&store, &descriptor)).await;
-        let looked = looked.map_err(|lost| Failure::new(Kind::Internal, &lost))??;
-        match looked {
-            Writer::Theirs(bytes) if bytes != had => (had, unchanged) = (bytes, Duration::ZERO),
-            Writer::Theirs(_) if unchanged < patience => unchanged += LOOK,
-            writer => return Ok(writer),
-        }
-    }
-}
-
-fn look(store: &Store, descriptor: &Descriptor) -> Result<Writer, orlop_store::Error> {
-    if let Some(blob) = store.blob(&descriptor.digest, descriptor.size)? {
-        return Ok(Writer::Published(blob));
-    }
-    match store.partial(&descriptor.digest, descriptor.size) {
-        Ok(partial) => Ok(Writer::Ours(partial)),
-        Err(orlop_store::Error::Busy { digest }) => {
-            let file = std::fs::metadata(store.path(&Entry::Partial(digest)));
-            Ok(Writer::Theirs(file.map(|file| file.len()).unwrap_or_default()))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn busy(descriptor: &Descriptor) -> Failure {
-    let digest = descriptor.digest.clone();
-    orlop_store::Error::Busy { digest }.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use orlop_oci::MediaType;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_blob_that_another_process_downloads_is_waited_for() {
-        let directory = tempfile::tempdir().unwrap();
-        let settings = orlop_store::Settings::of_this_process();
-        let store = Store::open(&directory.path().join("cache"), settings).unwrap();
-        let descriptor = Descriptor::of(MediaType::SifLayer, b"bytes");
-        let mut theirs = store.partial(&descriptor.digest, descriptor.size).unwrap();
-        let tasks = Tasks::default();
-        let patience = LOOK * 60;
-        let stuck = writer(&store, &tasks, &descriptor, patience).await.unwrap();
-        assert!(matches!(stuck, Writer::Theirs(0)), "{stuck:?}");
-
-        let waits = writer(&store, &tasks, &descriptor, patience);
-        tokio::pin!(waits);
-        let a_while = tokio::time::timeout(LOOK * 10, &mut waits);
-        assert!(a_while.await.is_err());
-        theirs.append(b"bytes").unwrap();
-        drop(theirs.publish().unwrap());
-        let published = waits.await.unwrap();
-        assert!(matches!(published, Writer::Published(_)), "{published:?}");
     }
 }

@@ -4,6 +4,7 @@
 //! Not here: request and reply messages ([`crate::services`]).
 
 pub(crate) mod asking;
+mod blob;
 pub(crate) mod cache;
 pub(crate) mod checks;
 pub(crate) mod claims;

@@ -14,9 +14,9 @@ use orlop_store::{Entry, Leased, Store, Tag};
 use tokio::sync::mpsc;
 
 use super::asking::{Asked, Mirrors, ask, passing_on};
+use super::blob;
 use super::checks;
 use super::claims;
-use super::convert;
 use super::documents::{self, Chosen};
 use super::image::{self, Image, Named, Origin, Target};
 use super::landing::land;
@@ -379,7 +379,7 @@ async fn fetch_sif(
     let join = || {
         let (shared, sources, wanted) = (daemon.clone(), sources.clone(), layer.clone());
         vec![daemon.blobs.join(&digest, digest.clone(), layer.size, move |facts| {
-            convert::blob(shared, sources, wanted, times, facts)
+            blob::blob(shared, sources, wanted, times, facts)
         })]
     };
     match land(join, events).await {
