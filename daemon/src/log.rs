@@ -25,6 +25,7 @@ const LINE_BYTES: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     place: String,
+    file: Option<PathBuf>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -32,6 +33,12 @@ impl Log {
     /// A path, or `journald`, or nothing.
     pub(crate) fn place(&self) -> &str {
         &self.place
+    }
+
+    /// The log's file, for what the runtime says as it ends the process: that memory is gone, which
+    /// no line of the log can say any more.
+    pub(crate) fn last_words(&self) -> Option<File> {
+        File::options().append(true).open(self.file.as_ref()?).ok()
     }
 
     /// Lines that could not be written.
@@ -50,14 +57,14 @@ impl Log {
         if under_systemd && let Ok(journal) = tracing_journald::layer() {
             let journal = journal.with_syslog_identifier("orlopd".to_owned());
             drop(registry.with(journal).try_init());
-            return Self { place: "journald".to_owned(), dropped: Arc::default() };
+            return Self { place: "journald".to_owned(), ..Self::default() };
         }
         let Some(file) = file else { return Self::default() };
         let dropped = Arc::<AtomicU64>::default();
         let writer = Rotating::new(file.to_owned(), Arc::clone(&dropped));
         let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
         drop(registry.with(lines).try_init());
-        Self { place: file.display().to_string(), dropped }
+        Self { place: file.display().to_string(), file: Some(file.to_owned()), dropped }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `main` of the daemon: protect, listen, serve, end.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
@@ -97,7 +98,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
             let own_socket = || own_cache.as_ref().and_then(|cache| socket_of(&paths, cache));
             match bind(arguments.socket.clone().or_else(own_socket), ready.is_some())? {
                 Some((listener, place)) => Door::Socket(listener, place),
-                None => return tell_ready(ready),
+                None => return tell_ready(ready, None),
             }
         }
     };
@@ -205,12 +206,13 @@ fn bind(
     }
 }
 
-/// Says that a daemon listens, be it this one or the one that did already.
-fn tell_ready(ready: Option<OwnedFd>) -> Result<(), String> {
+/// Says that a daemon listens, be it this one or the one that did already. What is said from then
+/// on goes to `words`.
+fn tell_ready(ready: Option<OwnedFd>, words: Option<File>) -> Result<(), String> {
     if let Some(ready) = ready {
         // The starter reads what is said until then, and goes.
-        let null = std::fs::File::options().write(true).open("/dev/null");
-        drop(null.map(|null| rustix::stdio::dup2_stderr(&null)));
+        let null = || File::options().write(true).open("/dev/null");
+        drop(words.map_or_else(null, Ok).map(|to| rustix::stdio::dup2_stderr(&to)));
         rustix::io::write(&ready, b"1").map_err(|cause| format!("nobody waits: {cause}"))?;
     }
     Ok(())
@@ -248,7 +250,7 @@ async fn run(
     let memory_task = daemon.tasks.spawn("memory", async move { small.keep_small().await });
     systemd::ready();
     tracing::info!(version = VERSION, pid = std::process::id(), "serving");
-    drop(tell_ready(ready));
+    drop(tell_ready(ready, daemon.log.last_words()));
     let reason = ended(&daemon, place.as_ref(), private, &mut signals).await;
     tracing::info!(?reason, "ending");
     systemd::stopping();

@@ -141,6 +141,10 @@ fn f14_a_daemon_that_gets_no_more_memory_loses_neither_logins_nor_entries() {
         assert!(logins.contains(AUTH), "{kib} KiB: {logins}");
     }
     assert!(deaths > 0, "none of the limits ended a daemon");
+    // The runtime ends a process that gets no memory; its last words are in the log.
+    let log = site.tree(&site.home()).into_iter().find(|path| path.ends_with("orlopd.log"));
+    let log = site.read_home(&log.unwrap()).unwrap();
+    assert!(log.contains("memory allocation of") || log.contains("panicked"), "{log}");
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn f44_a_download_that_a_stopped_daemon_holds_is_made_beside_it() {
     let whole = bytes(&site, "a.sif");
     site.orlop(["cache", "clean", "--force"]).success();
     // The rest comes a byte at a time.
-    let most = u64::try_from(whole.len()).unwrap() - 200;
+    let most = u64::try_from(whole.len()).unwrap() - 60;
     let slow = Answer::Drip(most, std::time::Duration::from_millis(1));
     registry.forget();
     registry.script(blobs(), [slow, Answer::Whole]);

@@ -247,8 +247,15 @@ impl From<Status> for Failure {
             Code::Unimplemented => Kind::Unsupported,
             _ => Kind::Internal,
         };
-        let mut failure = Self::new(kind, status.message());
-        failure.causes = causes(&status);
+        if kind != Kind::DaemonUnavailable {
+            let mut failure = Self::new(kind, status.message());
+            failure.causes = causes(&status);
+            return failure;
+        }
+        let mut failure = Self::new(kind, "it ended, or the connection to it broke off");
+        failure.causes = std::iter::once(status.message().to_owned()).collect();
+        failure.causes.extend(causes(&status));
+        failure.causes.dedup();
         failure
     }
 }

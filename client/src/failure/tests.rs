@@ -25,7 +25,9 @@ fn a_failure_of_the_daemon_arrives_whole() {
 
 #[test]
 fn a_broken_connection_is_a_lost_daemon() {
-    assert!(Failure::from(Status::unavailable("broken pipe")).is_lost_daemon());
+    let lost = Failure::from(Status::unavailable("broken pipe"));
+    assert!(lost.is_lost_daemon());
+    insta::assert_snapshot!(lost.text(), @"cannot reach orlopd: it ended, or the connection to it broke off: broken pipe");
     assert!(!Failure::from(Status::internal("x")).is_lost_daemon());
 }
 
