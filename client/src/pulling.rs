@@ -15,7 +15,8 @@ use orlop_proto::v1::cache_client::CacheClient;
 use orlop_proto::v1::images_client::ImagesClient;
 use orlop_proto::v1::pull_done::Image;
 use orlop_proto::v1::{
-    HealRequest, Kind, PullDone, PullEvent, PullRequest, RecipeImage, SifImage, pull_event,
+    FileLook, HealRequest, Kind, PullDone, PullEvent, PullRequest, RecipeImage, SifImage,
+    pull_event,
 };
 use orlop_runtime::holder::Names;
 use orlop_sif::Sif;
@@ -38,6 +39,7 @@ pub(crate) enum Pulled {
         recipe: Box<Recipe>,
         key: String,
         segments: Vec<File>,
+        looks: Vec<FileLook>,
         lease: File,
         cached: bool,
         stay: Stay,
@@ -238,6 +240,7 @@ fn open_recipe(image: RecipeImage, stem: String, cached: bool) -> Result<Pulled,
         recipe: Box::new(recipe),
         key: image.key,
         segments,
+        looks: image.looks,
         lease: lease_of_recipe,
         cached,
     })
@@ -275,14 +278,20 @@ impl Pulled {
         let mut progress = Progress::writing(&context.output, self.size());
         let stop = || signal.raised().is_some();
         let written = match self {
-            Self::Recipe { recipe, segments, .. } => assemble(
-                recipe,
-                segments,
-                draft.file(),
-                &mut |bytes| progress.written(bytes),
-                &stop,
-            )
-            .map_err(|error| assembly_failure(&error, destination, self.size())),
+            Self::Recipe { recipe, segments, looks, .. } => {
+                let intact = intact(segments, looks);
+                let written = assemble(
+                    recipe,
+                    segments,
+                    &intact,
+                    draft.file(),
+                    &mut |bytes| progress.written(bytes),
+                    &stop,
+                );
+                written
+                    .map_err(|error| assembly_failure(&error, destination, self.size()))
+                    .and_then(|()| unchanged(&intact, segments, looks))
+            }
             Self::Sif { file, size, .. } => copy(file, draft.file(), *size, &mut progress, &stop)
                 .map_err(|cause| {
                     Failure::file("write", destination.path(), &cause)
@@ -318,6 +327,28 @@ impl Pulled {
     pub(crate) const fn is_new(&self) -> bool {
         matches!(self, Self::Recipe { cached: false, .. })
     }
+}
+
+/// Which segments look as the daemon has seen them when it last knew them to be good.
+fn intact(segments: &[File], looks: &[FileLook]) -> Vec<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let is_intact = |(file, look): (&File, &FileLook)| {
+        let found = file.metadata().ok().filter(|_| look.inode != 0)?;
+        let modified = (look.modified_seconds, look.modified_nanoseconds);
+        let is_it = (found.dev(), found.ino()) == (look.device, look.inode)
+            && (found.mtime(), found.mtime_nsec()) == modified
+            && found.len() == look.size;
+        Some(is_it)
+    };
+    segments.iter().zip(looks).map(|pair| is_intact(pair).unwrap_or_default()).collect()
+}
+
+/// Fails where a segment that was not checked does not look any more as it did.
+fn unchanged(trusted: &[bool], segments: &[File], looks: &[FileLook]) -> Result<(), Failure> {
+    if intact(segments, looks) == trusted {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::CacheDamaged, "a file of the cache was changed while it was copied"))
 }
 
 fn assembly_failure(error: &orlop_image::Error, destination: &Destination, size: u64) -> Failure {

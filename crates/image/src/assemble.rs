@@ -1,7 +1,8 @@
 //! Recipe and segments become a SIF file.
 //!
 //! Every block is read and its checksum compared before its bytes are written, so nothing
-//! unchecked gets into a file. Threads read, compare and write side by side, each its own part of
+//! unchecked gets into a file; but for segments that are known to be intact, which the system copies
+//! or shares without anybody reading them. Threads read, compare and write side by side, each its own part of
 //! the file. Where the file system can share pages between files, whole pages are shared instead
 //! of written (`copy_file_range` does that there). Gaps stay holes. What is written is on its way to
 //! the disk meanwhile.
@@ -32,6 +33,8 @@ enum Portion<'r> {
     Write(u64, &'r [u8]),
     /// Blocks of a segment to read, compare and write at an offset.
     Copy(u64, &'r File, &'r [Stored]),
+    /// The same of a segment that is known to be intact: nobody has to read them.
+    Take(u64, &'r File, &'r [Stored]),
     /// The same, but written by sharing later.
     Check(&'r File, &'r [Stored]),
 }
@@ -40,7 +43,8 @@ enum Portion<'r> {
 type Shared<'r> = (u64, &'r File, u64, u64);
 
 /// Writes the SIF to `out`, an empty file open for writing: `segments` are the data files in the
-/// order of [`Recipe::segments`]. `progress` is told the bytes done so far; `stop` is asked now and
+/// order of [`Recipe::segments`], `intact` says of which the blocks need no checking (what it does
+/// not name is checked). `progress` is told the bytes done so far; `stop` is asked now and
 /// then. Not synced.
 ///
 /// # Errors
@@ -49,6 +53,7 @@ type Shared<'r> = (u64, &'r File, u64, u64);
 pub fn assemble(
     recipe: &Recipe,
     segments: &[File],
+    intact: &[bool],
     out: &File,
     progress: &mut dyn FnMut(u64),
     stop: &dyn Fn() -> bool,
@@ -56,7 +61,7 @@ pub fn assemble(
     check_files(recipe, segments)?;
     let writing = |cause| Error::Disk { what: "writing the SIF", cause };
     out.set_len(recipe.sif_size()).map_err(writing)?;
-    let (portions, shared) = plan(recipe, segments, out)?;
+    let (portions, shared) = plan(recipe, segments, intact, out)?;
     if stop() {
         return Err(Error::Stopped);
     }
@@ -116,6 +121,7 @@ fn write(
 fn plan<'r>(
     recipe: &'r Recipe,
     segments: &'r [File],
+    intact: &[bool],
     out: &File,
 ) -> Result<(Vec<Portion<'r>>, Vec<Shared<'r>>), Error> {
     let mut can_share = Vec::with_capacity(segments.len());
@@ -132,8 +138,12 @@ fn plan<'r>(
                 let Some(file) = segments.get(number) else { continue };
                 let start = blocks.first().map_or(0, |block| block.offset);
                 let is_shared = can_share.get(number) == Some(&true) && piece.length >= PAGE;
+                let is_intact = intact.get(number) == Some(&true);
                 if is_shared {
                     shared.push((piece.offset, file, start, piece.length));
+                    if is_intact {
+                        continue;
+                    }
                 }
                 let mut rest = blocks.as_slice();
                 while let Some(first) = rest.first() {
@@ -142,9 +152,10 @@ fn plan<'r>(
                     let (blocks, after) = rest.split_at(count.max(1).min(rest.len()));
                     rest = after;
                     let to = piece.offset.saturating_add(first.offset.saturating_sub(start));
-                    portions.push(match is_shared {
-                        true => Portion::Check(file, blocks),
-                        false => Portion::Copy(to, file, blocks),
+                    portions.push(match (is_shared, is_intact) {
+                        (true, _) => Portion::Check(file, blocks),
+                        (false, true) => Portion::Take(to, file, blocks),
+                        (false, false) => Portion::Copy(to, file, blocks),
                     });
                 }
             }
@@ -205,6 +216,16 @@ impl Portion<'_> {
                 out.write_all_at(buffer, offset).map_err(writing)?;
                 Ok(buffer.len() as u64)
             }
+            Self::Take(offset, segment, blocks) => {
+                let length = blocks.iter().map(|block| u64::from(block.length));
+                let length = length.fold(0, u64::saturating_add);
+                let from = blocks.first().map_or(0, |block| block.offset);
+                match copy(out, offset, segment, from, length) {
+                    Ok(()) => Ok(length),
+                    // Not between these two files: the long way, on which an error is told.
+                    Err(_) => Self::Copy(offset, segment, blocks).process(out, buffer),
+                }
+            }
             Self::Check(segment, blocks) => {
                 checked(segment, blocks, buffer)?;
                 Ok(buffer.len() as u64)
@@ -253,17 +274,23 @@ fn share(out: &File, to: u64, segment: &File, from: u64, length: u64) -> io::Res
     let first_page = from.next_multiple_of(PAGE).min(end);
     let last_page = (end & !PAGE.wrapping_sub(1)).max(first_page);
     for (start, stop) in [(from, first_page), (first_page, last_page), (last_page, end)] {
-        let (mut source, mut left) = (start, stop.saturating_sub(start));
-        let mut target = to.saturating_add(start.saturating_sub(from));
-        while left > 0 {
-            let part = usize::try_from(left).unwrap_or(usize::MAX);
-            let (in_at, out_at) = (Some(&mut source), Some(&mut target));
-            let count = rustix::fs::copy_file_range(segment, in_at, out, out_at, part)?;
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            left = left.saturating_sub(count as u64);
+        let target = to.saturating_add(start.saturating_sub(from));
+        copy(out, target, segment, start, stop.saturating_sub(start))?;
+    }
+    Ok(())
+}
+
+/// Has the system copy bytes from file to file.
+fn copy(out: &File, to: u64, segment: &File, from: u64, length: u64) -> io::Result<()> {
+    let (mut source, mut target, mut left) = (from, to, length);
+    while left > 0 {
+        let part = usize::try_from(left).unwrap_or(usize::MAX);
+        let (in_at, out_at) = (Some(&mut source), Some(&mut target));
+        let count = rustix::fs::copy_file_range(segment, in_at, out, out_at, part)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        left = left.saturating_sub(count as u64);
     }
     Ok(())
 }

@@ -20,7 +20,8 @@ use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::collect::files_of;
-use crate::files::{each, read_all, renew, time, touch};
+use crate::files::{each, read_all, renew, time};
+use crate::intact::Intact;
 use crate::store::Store;
 use crate::{Entry, Error};
 
@@ -64,7 +65,7 @@ impl Leased {
     }
 
     /// Opens and leases a file. Never blocks for long.
-    pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
+    pub(crate) fn open(path: &Path, intact: &Intact) -> Result<Opened, Error> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         for _ in 0..TRIES {
             let fd = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -90,7 +91,7 @@ impl Leased {
             if rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_nlink == 0) {
                 continue;
             }
-            touch(&file);
+            intact.touch(&file);
             match Self::take(file, path) {
                 Err(error) if error.is_stale() => {}
                 taken => return taken.map(Opened::Leased),
@@ -141,10 +142,14 @@ fn lock_shared(file: &File) {
 impl Store {
     /// Opens and leases an entry's file; what is no file is moved aside.
     pub(crate) fn open_leased(&self, entry: &Entry) -> Result<Option<Leased>, Error> {
-        match Leased::open(&self.own_path(entry))? {
+        match Leased::open(&self.own_path(entry), self.intact())? {
             Opened::Leased(leased) => Ok(Some(leased)),
             Opened::Missing => {
-                match self.under(entry).map(|path| Leased::open(&path)).transpose()? {
+                match self
+                    .under(entry)
+                    .map(|path| Leased::open(&path, self.intact()))
+                    .transpose()?
+                {
                     Some(Opened::Leased(leased)) => Ok(Some(leased)),
                     _ => Ok(None),
                 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use orlop_publish::{DirectoryDraft, PublishError};
 
+use crate::intact::Intact;
 use crate::store::Store;
 use crate::{Entry, Error, Key, Leased};
 
@@ -107,8 +108,10 @@ impl Store {
     pub(crate) fn find_segment(&self, key: &Key) -> Result<Found, Error> {
         let entry = Entry::Segment(key.clone());
         if let Some(under) = self.under(&entry)
-            && let (Some(data), Some(index)) =
-                (open(&under.join("data"))?, open(&under.join("index"))?)
+            && let (Some(data), Some(index)) = (
+                open(&under.join("data"), self.intact())?,
+                open(&under.join("index"), self.intact())?,
+            )
             && !exists(&self.own_path(&entry))
         {
             return Ok(Found::Whole(Segment { data, index }));
@@ -116,7 +119,8 @@ impl Store {
         let path = self.own_path(&entry);
         // Twice: a collector may take it away between the two files.
         for _ in 0..2 {
-            let (data, index) = (open(&path.join("data"))?, open(&path.join("index"))?);
+            let open = |name: &str| open(&path.join(name), self.intact());
+            let (data, index) = (open("data")?, open("index")?);
             if let (Some(data), Some(index)) = (data, index) {
                 return Ok(Found::Whole(Segment { data, index }));
             }
@@ -135,8 +139,8 @@ pub(crate) enum Found {
     Broken,
 }
 
-fn open(path: &Path) -> Result<Option<Leased>, Error> {
-    match Leased::open(path)? {
+fn open(path: &Path, intact: &Intact) -> Result<Option<Leased>, Error> {
+    match Leased::open(path, intact)? {
         crate::lease::Opened::Leased(leased) => Ok(Some(leased)),
         crate::lease::Opened::Missing | crate::lease::Opened::Odd(_) => Ok(None),
     }

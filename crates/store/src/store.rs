@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orlop_oci::Digest;
 
+use crate::intact::Intact;
 use crate::layout::Layout;
 use crate::{Aside, Entry, Error};
 
@@ -52,12 +53,13 @@ struct Inner {
     held: Mutex<BTreeSet<u64>>,
     /// How many files were moved aside through this handle, and the last of them.
     aside: Mutex<(u64, Option<Aside>)>,
+    intact: Intact,
 }
 
 impl Inner {
     fn new(layout: Layout, under: Option<Layout>, settings: Settings) -> Self {
         let (held, aside) = (Mutex::default(), Mutex::default());
-        Self { layout, under, settings, held, aside }
+        Self { layout, under, settings, held, aside, intact: Intact::default() }
     }
 }
 
@@ -168,6 +170,11 @@ impl Store {
         }
         let digest = Digest::sha256(format!("{host}\0{boot}\0{processes}").as_bytes());
         digest.hex().get(..8).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or_default()
+    }
+
+    /// Files that are as they were when they were good.
+    pub(crate) fn intact(&self) -> &Intact {
+        &self.0.intact
     }
 
     /// Numbers of the claims that are held through this handle and its clones.

@@ -102,7 +102,7 @@ impl Store {
         digest: &Digest,
         stop: &AtomicBool,
     ) -> Result<bool, Error> {
-        let wrong = match Leased::open(&self.path(entry))? {
+        let wrong = match Leased::open(&self.path(entry), self.intact())? {
             Opened::Missing => return Ok(true),
             Opened::Odd(cause) => format!("cannot be read: {cause}"),
             Opened::Leased(leased) => match digest_of(leased.file(), digest, stop) {
@@ -148,20 +148,22 @@ impl Store {
                 Found::Missing => return Ok(true),
                 Found::Broken => Err("a file of it is missing".to_owned()),
             },
-            Entry::Recipe(_) | Entry::Tag(_) => match Leased::open(&self.path(entry))? {
-                Opened::Missing => return Ok(true),
-                Opened::Odd(cause) => Err(format!("cannot be read: {cause}")),
-                Opened::Leased(leased) => match entry {
-                    Entry::Recipe(key) => match leased.read() {
-                        Err(error) if error.is_stale() => return Ok(true),
-                        bytes => checks.recipe(key, &bytes?),
+            Entry::Recipe(_) | Entry::Tag(_) => {
+                match Leased::open(&self.path(entry), self.intact())? {
+                    Opened::Missing => return Ok(true),
+                    Opened::Odd(cause) => Err(format!("cannot be read: {cause}")),
+                    Opened::Leased(leased) => match entry {
+                        Entry::Recipe(key) => match leased.read() {
+                            Err(error) if error.is_stale() => return Ok(true),
+                            bytes => checks.recipe(key, &bytes?),
+                        },
+                        _ => match self.read_tag(entry)? {
+                            ReadTag::Damaged => Err("it is not a tag".to_owned()),
+                            ReadTag::Good { .. } | ReadTag::Missing => Ok(()),
+                        },
                     },
-                    _ => match self.read_tag(entry)? {
-                        ReadTag::Damaged => Err("it is not a tag".to_owned()),
-                        ReadTag::Good { .. } | ReadTag::Missing => Ok(()),
-                    },
-                },
-            },
+                }
+            }
         };
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Stopped);

@@ -61,6 +61,8 @@ impl Checked {
 
     /// Takes note that an entry is good, as it looks now: it was made or read by this process.
     pub(crate) fn note(&self, store: &Store, entry: &Entry) {
+        store.follow(entry);
+        store.vouch(entry);
         if let Some(look) = Look::at(store, entry) {
             self.lock().insert(entry.clone(), look);
         }
@@ -111,13 +113,17 @@ async fn check(daemon: &Daemon, entry: Entry) -> Result<bool, Failure> {
         let checked = this.clone();
         this.stoppable("check", move |stop| {
             let look = Look::at(&store, &entry);
+            store.follow(&entry);
             let good = store.verify_entry(&entry, &Content, stop)?;
             if good && look.as_ref().is_some_and(Look::is_doubted) {
                 tracing::info!(%entry, "a container met damage here, which is not found any more");
                 return Ok(store.trust(&entry).is_ok());
             }
             match look {
-                Some(look) if good => drop(checked.checked.lock().insert(entry, look)),
+                Some(look) if good => {
+                    store.vouch(&entry);
+                    drop(checked.checked.lock().insert(entry, look));
+                }
                 _ => counts.damaged.add((!good).into()),
             }
             Ok(good)

@@ -216,7 +216,7 @@ async fn try_pull_image(
     image: &Image,
     events: &Events,
 ) -> Result<Pulled, Failure> {
-    if let Some((made, leases)) = cached(daemon, image).await? {
+    if let Some(Cached { made, leases, looks }) = cached(daemon, image).await? {
         resolved(
             events,
             &image.chosen,
@@ -225,7 +225,7 @@ async fn try_pull_image(
         )
         .await;
         let entries = image_entries(image, &made);
-        return Ok(Pulled { done: done(daemon, image, &made, true), leases, entries });
+        return Ok(Pulled { done: done(daemon, image, &made, looks, true), leases, entries });
     }
     let counting = Counting::of(origin, image);
     let (store, count) = (daemon.store.clone(), counting.clone());
@@ -246,9 +246,10 @@ async fn try_pull_image(
         }
     };
     // Opened once more: what others share in a flight cannot be handed on.
-    let leases = cached(daemon, image).await?.map(|(_, leases)| leases).unwrap_or_default();
+    let found = cached(daemon, image).await?;
+    let (leases, looks) = found.map(|found| (found.leases, found.looks)).unwrap_or_default();
     let entries = image_entries(image, &made);
-    Ok(Pulled { done: done(daemon, image, &made, false), leases, entries })
+    Ok(Pulled { done: done(daemon, image, &made, looks, false), leases, entries })
 }
 
 /// What it takes to count what an image needs.
@@ -361,11 +362,18 @@ fn fly(
     })
 }
 
+/// An image that is in the cache.
+struct Cached {
+    /// What its recipe says.
+    made: Arc<Made>,
+    /// Its recipe and its segments' data.
+    leases: Vec<Leased>,
+    /// Which of the data need no checking, and how they look.
+    looks: Vec<v1::FileLook>,
+}
+
 /// What the recipe says, with its files leased, if it and all its segments are there.
-async fn cached(
-    daemon: &Daemon,
-    image: &Image,
-) -> Result<Option<(Arc<Made>, Vec<Leased>)>, Failure> {
+async fn cached(daemon: &Daemon, image: &Image) -> Result<Option<Cached>, Failure> {
     let (this, key) = (daemon.clone(), image.key.clone());
     daemon
         .blocking("recipe", move || {
@@ -381,16 +389,21 @@ async fn cached(
                     }
                 },
             };
-            let mut leases = vec![leased];
+            let (mut leases, mut looks) = (vec![leased], Vec::new());
             for segment in &made.segments {
-                match store.segment(segment)? {
-                    Some(segment) => leases.push(segment.data),
-                    None => return Ok(None),
-                }
+                let Some(segment) = store.segment(segment)? else { return Ok(None) };
+                looks.push(store.intact_look(&segment.data).map(look).unwrap_or_default());
+                leases.push(segment.data);
             }
-            Ok(Some((made, leases)))
+            Ok(Some(Cached { made, leases, looks }))
         })
         .await
+}
+
+fn look(look: orlop_store::Look) -> v1::FileLook {
+    let orlop_store::Look { device, inode, size, modified, .. } = look;
+    let (modified_seconds, modified_nanoseconds) = modified;
+    v1::FileLook { device, inode, size, modified_seconds, modified_nanoseconds }
 }
 
 /// Reads a recipe's file; `None` when it is none.
@@ -442,7 +455,13 @@ async fn merge(
         .await
 }
 
-fn done(daemon: &Daemon, image: &Image, made: &Made, cached: bool) -> v1::PullDone {
+fn done(
+    daemon: &Daemon,
+    image: &Image,
+    made: &Made,
+    looks: Vec<v1::FileLook>,
+    cached: bool,
+) -> v1::PullDone {
     let path = |entry: &Entry| daemon.store.path(entry).to_string_lossy().into_owned();
     let segments = made.segments.iter().cloned();
     let segments = segments.map(|key| format!("{}/data", path(&Entry::Segment(key))));
@@ -456,6 +475,7 @@ fn done(daemon: &Daemon, image: &Image, made: &Made, cached: bool) -> v1::PullDo
             path: path(&Entry::Recipe(image.key.clone())),
             segments: segments.collect(),
             size: made.size,
+            looks,
         })),
     }
 }

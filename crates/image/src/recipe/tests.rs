@@ -60,7 +60,7 @@ fn assembled(recipe: &Recipe, segments: &[Segment]) -> (tempfile::NamedTempFile,
     let out = tempfile::NamedTempFile::new().unwrap();
     let mut told = 0;
     let files = files(recipe, segments);
-    assemble(recipe, &files, out.as_file(), &mut |bytes| told = bytes, &|| false).unwrap();
+    assemble(recipe, &files, &[], out.as_file(), &mut |bytes| told = bytes, &|| false).unwrap();
     assert_eq!(told, recipe.sif_size());
     let bytes = std::fs::read(out.path()).unwrap();
     assert_eq!(bytes.len() as u64, recipe.sif_size());
@@ -263,17 +263,46 @@ fn a_damaged_segment_is_an_error_and_never_read_or_written() {
     file.write_all_at(&[byte[0] ^ 1], 200_000).unwrap();
     let out = tempfile::tempfile().unwrap();
     let files_of = || files(&recipe, &segments);
-    let error = assemble(&recipe, &files_of(), &out, &mut |_| {}, &|| false);
+    let error = assemble(&recipe, &files_of(), &[], &out, &mut |_| {}, &|| false);
     assert!(matches!(error, Err(Error::Damaged { .. })), "{error:?}");
     let sif = VirtualSif::new(recipe.clone(), files_of()).unwrap();
     let whole = usize::try_from(sif.size()).unwrap();
     let error = sif.read_at(&mut vec![0; whole], 0).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     file.set_len(1000).unwrap();
-    let error = assemble(&recipe, &files_of(), &out, &mut |_| {}, &|| false);
+    let error = assemble(&recipe, &files_of(), &[], &out, &mut |_| {}, &|| false);
     assert!(matches!(error, Err(Error::Damaged { .. })), "{error:?}");
     assert!(matches!(VirtualSif::new(recipe.clone(), files_of()), Err(Error::Damaged { .. })));
     assert!(matches!(VirtualSif::new(recipe.clone(), Vec::new()), Err(Error::Damaged { .. })));
+}
+
+#[test]
+fn intact_segments_are_copied_unread_and_give_the_same_bytes() {
+    let options = Options::default();
+    let segments = segments(&layers(), &options);
+    let recipe = recipe(&inputs(), &segments, &options).unwrap();
+    let (_out, checked) = assembled(&recipe, &segments);
+    let files = files(&recipe, &segments);
+    let take = || {
+        let mut out = tempfile::tempfile().unwrap();
+        let intact = vec![true; files.len()];
+        assemble(&recipe, &files, &intact, &out, &mut |_| {}, &|| false).unwrap();
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut out, &mut bytes).unwrap();
+        bytes
+    };
+    assert!(take() == checked);
+    // Who says that it is intact has to know.
+    let file = &segments[0].data;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 200_000).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 200_000).unwrap();
+    assert!(take() != checked);
+    // What cannot be copied is read, and what is read is checked.
+    file.set_len(1000).unwrap();
+    let out = tempfile::tempfile().unwrap();
+    let error = assemble(&recipe, &files, &[true, true], &out, &mut |_| {}, &|| false);
+    assert!(matches!(error, Err(Error::Damaged { .. })), "{error:?}");
 }
 
 #[test]
@@ -282,7 +311,7 @@ fn an_assembly_stops_when_it_is_told_to() {
     let segments = segments(&layers(), &options);
     let recipe = recipe(&inputs(), &segments, &options).unwrap();
     let out = tempfile::tempfile().unwrap();
-    let error = assemble(&recipe, &files(&recipe, &segments), &out, &mut |_| {}, &|| true);
+    let error = assemble(&recipe, &files(&recipe, &segments), &[], &out, &mut |_| {}, &|| true);
     assert!(matches!(error, Err(Error::Stopped)), "{error:?}");
 }
 
