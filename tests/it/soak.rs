@@ -83,12 +83,13 @@ fn soak_a_daemon_takes_in_the_end_what_it_took_early() {
         }
     });
     assert_eq!(site.daemons(), [daemon], "it is the same daemon");
-    // A twentieth, and what chance makes of small numbers.
+    // A twentieth, and what chance makes of small numbers: 7.9 to 11 MB of memory were seen at rest,
+    // after 20 rounds and after 1 100. What is lost in each round of a long run is more.
     let most = |early: u64, chance: u64| early + early / 20 + chance;
     let late = at_rest(daemon, |late| {
         late.descriptors <= most(early.descriptors, 2)
             && late.threads <= most(early.threads, 1)
-            && late.memory <= most(early.memory, 1 << 20)
+            && late.memory <= most(early.memory, 3 << 20)
     });
     tools::say(&format!("{rounds} rounds: {early:?}, then {late:?}"));
 }
