@@ -14,7 +14,7 @@ use crate::person::Person;
 use files::{Files, Op};
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
 use rustix::io::Errno;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ type Shared = Arc<(Mutex<State>, Condvar)>;
 pub struct Disk {
     shared: Shared,
     owner: (u32, u32),
+    at: PathBuf,
     session: Option<BackgroundSession>,
 }
 
@@ -69,7 +70,10 @@ impl Disk {
         }
         let served = serve::Served::new(Arc::clone(&shared));
         match fuser::spawn_mount(served, at, &config) {
-            Ok(session) => Some(Self { shared, owner, session: Some(session) }),
+            Ok(session) => {
+                let at = at.to_owned();
+                Some(Self { shared, owner, at, session: Some(session) })
+            }
             Err(cause) => {
                 crate::tools::skip(&format!("a disk cannot be mounted: {cause}"));
                 None
@@ -137,5 +141,7 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.goes_on();
         drop(self.session.take());
+        // A mount holder, which lives for a while after its last container, may have kept it busy.
+        let _unmounted = nix::mount::umount2(&self.at, nix::mount::MntFlags::MNT_DETACH);
     }
 }
