@@ -122,9 +122,11 @@ fn hold(socket: OwnedFd) -> io::Result<()> {
         }
         Ok(Holding { mut service, starter, session, lease: _lease }) => {
             forget_standard_streams()?;
-            service.answer(&socket, Some(starter))?;
+            // A starter that is gone is no user. The mount has to be detached all the same: the
+            // session ends with it alone.
+            let answered = service.answer(&socket, Some(starter));
             drop(socket);
-            let served = service.serve();
+            let served = service.serve().and(answered);
             // Whatever ended the joins: containers go on as long as they have the mount.
             session.map_or(Ok(()), fuse::Session::wait).and(served)
         }
