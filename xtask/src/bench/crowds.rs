@@ -14,6 +14,10 @@ const AT_ONCE: [usize; 4] = [1, 4, 16, 64];
 /// Clients of an image that is in the cache.
 const WARM: usize = 64;
 
+/// Connections that ask for an image in the cache, microseconds between them, and that in words.
+const ANSWERS: [(usize, u32, &str); 3] =
+    [(64, 1000, "one each ms"), (64, 0, "at once"), (500, 0, "at once")];
+
 /// The images of the kit's registry that are pulled.
 #[derive(Debug)]
 pub(super) struct Images<'a> {
@@ -53,6 +57,12 @@ pub(super) fn table(orlop: &Program, images: &Images<'_>, repeat: usize) -> Resu
     row("a warm pull".to_owned(), one, one);
     row(format!("{WARM} warm pulls, the middle one"), median(&middle).unwrap_or(f64::NAN), one);
     row(format!("{WARM} warm pulls, the last but one"), median(&late).unwrap_or(f64::NAN), one);
+    for (count, gap, words) in ANSWERS {
+        let took = answers(orlop, images.one, count, gap, repeat)?;
+        for (took, which) in took.into_iter().zip(["the middle one", "99 of 100 within"]) {
+            row(format!("{count} warm answers, asked {words}, {which}"), took, f64::NAN);
+        }
+    }
     let other = repeated(repeat, || cold(orlop, &[images.other]).map(last))?;
     let both = repeated(repeat, || cold(orlop, &[images.one, images.other]).map(last))?;
     row("two images, one after the other".to_owned(), single + other, single + other);
@@ -107,6 +117,34 @@ fn warm(orlop: &Program, image: &str) -> Result<[f64; 3], Failed> {
         took.sort_by(f64::total_cmp);
         let at = |place: usize| took.get(place).copied().unwrap_or(f64::NAN);
         Ok([one, at(WARM / 2), at(WARM - 2)])
+    };
+    let measured = measured();
+    world.end(orlop);
+    measured
+}
+
+/// Asks for an image that is in the cache over many connections, in as many rounds as there are
+/// repeats: the middle answer and that after which one in a hundred comes. Milliseconds.
+fn answers(
+    orlop: &Program,
+    image: &str,
+    count: usize,
+    gap: u32,
+    rounds: usize,
+) -> Result<[f64; 2], Failed> {
+    let world = World::new()?;
+    let measured = || {
+        world.time(orlop, &orlop.pull(image, "cold"))?;
+        let path = orlop.path.with_file_name("examples").join("answers");
+        let asking = Program { name: "answers", path };
+        let socket = world.socket();
+        let words = [&socket, &count.to_string(), &rounds.to_string(), &gap.to_string(), image];
+        let said = world.output(&asking, &words)?;
+        let mut figures = said.split_whitespace().map(str::parse);
+        match (figures.next(), figures.next()) {
+            (Some(Ok(middle)), Some(Ok(late))) => Ok([middle, late]),
+            _ => Err(format!("not times: {said}")),
+        }
     };
     let measured = measured();
     world.end(orlop);

@@ -161,6 +161,11 @@ impl World {
         Err(format!("{shown}: {}\n{said}", done.status))
     }
 
+    /// Where a daemon of this world listens.
+    pub(super) fn socket(&self) -> String {
+        self.0.join("run/orlop/orlopd.sock").display().to_string()
+    }
+
     /// What a command that must end well has printed.
     pub(super) fn output(&self, program: &Program, words: &[&str]) -> Result<String, Failed> {
         output(self.command(program).args(words).stdout(Stdio::piped()))

@@ -10,7 +10,7 @@ mod measure;
 mod peers;
 
 use crate::Failed;
-use crate::command::build_programs;
+use crate::command::{build_programs, cargo, run};
 use crate::served::Served;
 use crate::table::Table;
 use crowds::Images;
@@ -22,6 +22,10 @@ const ONE: &str = "one:1=large:8";
 const OTHER: &str = "other:1=large:9";
 const SMALL: &str = "small:1=two-layers";
 
+/// Builds the program that asks over many connections.
+const ASKING: [&str; 7] =
+    ["build", "--locked", "--release", "--package", "orlop-client", "--example", "answers"];
+
 /// What the person asked for.
 #[derive(Debug)]
 struct Wanted {
@@ -32,9 +36,10 @@ struct Wanted {
 }
 
 /// Measures and prints the table.
-pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
+pub(crate) fn measure(words: &[&str]) -> Result<(), Failed> {
     let wanted = Wanted::parse(words)?;
     let programs = build_programs("release")?;
+    run(&mut cargo(ASKING))?;
     let generated = format!("large:1=large:{}", wanted.size);
     let huge = format!("huge:1=noise:{}", wanted.huge.saturating_mul(1 << 20));
     let served = match &wanted.image {
