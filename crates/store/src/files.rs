@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use orlop_publish::{Draft, Mode};
-use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
 
 use crate::Error;
@@ -107,13 +107,13 @@ pub(crate) fn open(path: &Path) -> std::io::Result<File> {
 }
 
 /// Takes back that a file was used later than then. A use of the very moment is taken back too:
-/// what is in use stays whatever its times say.
-pub(crate) fn used_at(path: &Path, then: SystemTime) -> std::io::Result<()> {
+/// what is in use stays whatever its times say. Not worth a failure.
+pub(crate) fn used_at(file: &File, then: SystemTime) {
     let since = then.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = since.as_secs().try_into().unwrap_or(i64::MAX);
     let last_access = Timespec { tv_sec: seconds, tv_nsec: since.subsec_nanos().into() };
     let times = Timestamps { last_access, last_modification: timespec(UTIME_OMIT) };
-    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    let _ = rustix::fs::futimens(file, &times);
 }
 
 /// Opens a file for writing that is made when missing, without following a link.

@@ -78,10 +78,15 @@ impl Intact {
 
     /// Notes on a file that it is used now.
     pub(crate) fn touch(&self, file: &File) {
+        self.note(file, touch);
+    }
+
+    /// Notes something on a file that changes none of its bytes.
+    pub(crate) fn note(&self, file: &File, note: impl FnOnce(&File)) {
         // Held meanwhile: another use between the look and the note would pass for a change.
         let mut all = self.lock();
         let before = Look::of(file);
-        touch(file);
+        note(file);
         if let Some(before) = before
             && let Some(known) = all.get_mut(&before.id()).filter(|known| known.look == before)
             && let Some(look) = Look::of(file)

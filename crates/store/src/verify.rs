@@ -9,7 +9,7 @@ use orlop_oci::{Digest, Hasher};
 use orlop_publish::{PublishError, move_aside};
 
 use crate::collect::files_of;
-use crate::files::{is_gone, random};
+use crate::files::{is_gone, random, used_at};
 use crate::layout::Layout;
 use crate::lease::{Leased, Opened};
 use crate::segment::Found;
@@ -84,9 +84,11 @@ impl Store {
             }
             if !self.verify_entry(&info.entry, checks, stop)? {
                 verified.damaged.push(info.clone());
-            } else if let Some(file) = files_of(&info.entry, &self.path(&info.entry)).first() {
-                // Best effort: to be verified is no use. One that is gone has no time.
-                drop(crate::files::used_at(file, info.used));
+            } else if let Some(path) = files_of(&info.entry, &self.path(&info.entry)).first()
+                && let Ok(file) = crate::files::open(path)
+            {
+                // To be verified is no use.
+                self.intact().note(&file, |file| used_at(file, info.used));
             }
             verified.checked = verified.checked.saturating_add(1);
             progress(info.bytes);

@@ -126,9 +126,10 @@ fn hold(socket: OwnedFd) -> io::Result<()> {
             // session ends with it alone.
             let answered = service.answer(&socket, Some(starter));
             drop(socket);
-            let served = service.serve().and(answered);
+            let (served, detached) = service.serve();
+            detached?;
             // Whatever ended the joins: containers go on as long as they have the mount.
-            session.map_or(Ok(()), fuse::Session::wait).and(served)
+            session.map_or(Ok(()), fuse::Session::wait).and(served).and(answered)
         }
     }
 }

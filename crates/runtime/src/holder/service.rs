@@ -108,15 +108,13 @@ impl Service {
         Ok(())
     }
 
-    /// Serves joins until the grace period after the last user is over, then detaches the mount.
-    /// The session may go on for what is left of its copies.
-    ///
-    /// # Errors
-    /// The system's; the mount is detached then, too.
-    pub(super) fn serve(mut self) -> io::Result<()> {
-        let outcome = self.serve_until_unused();
+    /// Serves joins until the grace period after the last user is over, or something fails, then
+    /// detaches the mount. The session may go on for what is left of its copies; it ends never where
+    /// the mount, as the second outcome says, could not be detached.
+    pub(super) fn serve(mut self) -> (io::Result<()>, io::Result<()>) {
+        let served = self.serve_until_unused();
         let detached = self.mount.map_or(Ok(()), |mount| namespace::detach(mount.mount));
-        outcome.and(detached)
+        (served, detached)
     }
 
     fn serve_until_unused(&mut self) -> io::Result<()> {
