@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     let done = match words.split_first() {
         Some((&"test", rest)) => test::run(rest),
         Some((&"demo", [])) => demo::run(),
-        Some((&"bench", rest)) => bench::measure(rest),
+        Some((&"bench", rest)) => bench::run(rest),
         Some((&("help" | "--help" | "-h"), _)) | None => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

@@ -36,7 +36,8 @@ pub(super) fn table(orlop: &Program, images: &Images<'_>, repeat: usize) -> Resu
     let head = ["many at once, milliseconds", "orlop", "times one"];
     let mut table = Table::new(head.map(str::to_owned).to_vec());
     let mut row = |words: String, took: f64, one: f64| {
-        table.row(vec![words, format!("{took:.1}"), format!("{:.2}x", took / one)]);
+        let times = if one.is_finite() { format!("{:.2}x", took / one) } else { String::new() };
+        table.row(vec![words, format!("{took:.1}"), times]);
     };
     let mut single = f64::NAN;
     for count in AT_ONCE {
