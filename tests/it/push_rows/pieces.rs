@@ -169,7 +169,7 @@ fn r132_a_file_that_changes_while_it_is_sent_ends_the_push() {
     gate.open();
     let outcome = push.outcome().fails(255).says("a.sif changed while it was read");
     assert_eq!(registry.tag("s/a:1"), None, "{}", outcome.report());
-    until_true("the session is closed", || registry.count(&upload(Upload::Close)) == 1);
+    until_true("the session is closed", || registry.count(&upload(Upload::Close)) >= 1);
     assert_eq!(registry.count(&upload(Upload::Manifest)), 0);
 }
 
@@ -182,7 +182,7 @@ fn an_interrupted_push_closes_what_is_open_at_the_registry() {
         gate.arrived(1);
         push.signal(signal);
         push.outcome().fails(status);
-        until_true("the session is closed", || registry.count(&upload(Upload::Close)) == 1);
+        until_true("the session is closed", || registry.count(&upload(Upload::Close)) >= 1);
         gate.open();
         assert_eq!(registry.tag("s/a:1"), None, "{}", registry.log());
         assert_eq!(registry.count(&blobs()), 0);

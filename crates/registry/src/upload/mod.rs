@@ -150,10 +150,12 @@ impl Upload {
     }
 
     /// Closes the session that is open at the registry, if one is. Waits a little, and fails never.
+    /// Where nobody waits for its end it may be called again.
     pub async fn abandon(&self) {
-        let place = locked(&self.place).take();
+        let place = locked(&self.place).clone();
         if let Some(place) = place {
             self.repository.close_upload(place, &self.descriptor.digest).await;
+            *locked(&self.place) = None;
         }
     }
 }
