@@ -2,10 +2,10 @@
 //!
 //! Every block is read and its checksum compared before its bytes are written, so nothing
 //! unchecked gets into a file; but for segments that are known to be intact, which the system copies
-//! or shares without anybody reading them. Threads read, compare and write side by side, each its own part of
-//! the file. Where the file system can share pages between files, whole pages are shared instead
-//! of written (`copy_file_range` does that there). Gaps stay holes. What is written is on its way to
-//! the disk meanwhile.
+//! or shares without anybody reading them. Threads read, compare and write side by side, each its
+//! own part of the file. Where the file system can share pages between files, whole pages are shared
+//! instead of written (`copy_file_range` does that there). Gaps stay holes. What is written is on
+//! its way to the disk meanwhile.
 //! Not here: temporary name, fsync, rename (`orlop-publish`).
 
 use std::fs::File;

@@ -11,7 +11,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -150,14 +149,8 @@ impl Store {
 
     fn data_of(&self, entry: &Entry) -> Option<File> {
         let Entry::Segment(_) = entry else { return None };
-        open(&self.path(entry).join("data"))
+        crate::files::open(&self.path(entry).join("data")).ok()
     }
-}
-
-fn open(path: &Path) -> Option<File> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).ok().map(File::from)
 }
 
 #[cfg(test)]

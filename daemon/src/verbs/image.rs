@@ -4,7 +4,7 @@
 //! what they make together is merged. Not here: which manifest ([`super::documents`]); one layer
 //! ([`super::convert`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use orlop_config::limits;
 use orlop_config::settings::{Compression, Settings};
@@ -44,6 +44,13 @@ pub(super) fn disagreement(chosen: &Chosen, config: &ImageConfig) -> Option<Stri
     let is_same = offered.os == found.os && offered.architecture == found.architecture;
     (!is_same).then(|| format!("the index offers {offered} and the image says {found}"))
 }
+
+/// Layers of one image that are converted at a time. Found once: the system reads files for the
+/// number of processors, and each answer from the cache would wait for that.
+static CONVERTED_AT_ONCE: LazyLock<usize> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.max(limits::CONVERSIONS_PER_PULL)
+});
 
 /// What an image is wanted for.
 #[derive(Clone, Debug)]
@@ -130,8 +137,7 @@ impl Image {
         let platform = target.settle(&chosen, &config)?;
         let options = options(settings);
         let key = recipe_key(&chosen.digest, &platform, &named.key(), &options);
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let turns = Arc::new(Semaphore::new(processors.max(limits::CONVERSIONS_PER_PULL)));
+        let turns = Arc::new(Semaphore::new(*CONVERTED_AT_ONCE));
         let layers = chosen.manifest.layers.iter().zip(&config.diff_ids);
         let layers = layers
             .map(|(descriptor, diff_id)| {
