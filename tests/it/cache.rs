@@ -89,6 +89,20 @@ fn a_clean_empties_the_cache_and_a_dry_run_does_not() {
 }
 
 #[test]
+fn help_on_the_cache_lists_its_commands_and_an_unknown_one_is_told_of_all() {
+    let site = crate::world::bare_site();
+    let help = site.orlop(["cache", "help"]).success();
+    assert_eq!(help.stdout, site.orlop(["help", "cache"]).success().stdout);
+    let unknown = site.orlop(["cache", "foo"]).fails(255);
+    for command in ["list", "usage", "clean", "verify", "pin", "unpin"] {
+        assert!(help.stdout.contains(&format!("  cache {command} ")), "{}", help.report());
+        assert!(unknown.stderr.contains(&format!("`cache {command}`")), "{}", unknown.report());
+    }
+    let clean = site.orlop(["cache", "help", "clean"]).success();
+    assert!(clean.stdout.contains("--dry-run"), "{}", clean.report());
+}
+
+#[test]
 fn what_is_pinned_stays_and_serves_without_a_registry() {
     let (registry, site, uri) = filled(Image::two_layers());
     until_true("the tag is remembered", || files(&site, "tags/").len() == 2);
@@ -120,9 +134,19 @@ fn a_key_of_the_list_can_be_pinned_and_an_unknown_one_cannot() {
     site.orlop(["cache", "clean", "--force"]).success();
     assert_eq!(files(&site, "recipes/").len(), 1);
     assert_eq!(files(&site, "segments/").len(), 2, "data and index");
-    site.orlop(["cache", "pin", "0123456789"])
-        .fails(255)
-        .says("is not in the cache: pull it first");
+    for (word, status, says) in [
+        ("0123456789", 255, "0123456789 is not in the cache: pull it first"),
+        ("NOPE", 1, "\"NOPE\" is neither docker://... or oras://... nor 6 or more"),
+        ("some-image", 1, "\"some-image\" is neither"),
+        ("", 1, "name an image to pin"),
+    ] {
+        let refused = site.orlop(["cache", "pin", word]).fails(status).says(says);
+        assert!(!refused.stderr.contains("login"), "{}", refused.report());
+    }
+    let refused = site.orlop(["cache", "unpin", "some-image"]).fails(255);
+    assert!(!refused.stderr.contains("login"), "{}", refused.report());
+    refused.says("no pin is called some-image").says("`cache usage` lists what is pinned");
+    site.orlop(["cache", "unpin", ""]).fails(1).says("name one image to unpin");
     site.orlop(["cache", "unpin", "--all"]).success();
     site.orlop(["cache", "clean", "--force"]).success();
     assert!(files(&site, "recipes/").is_empty());

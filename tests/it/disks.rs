@@ -38,6 +38,10 @@ fn f38_a_cache_that_cannot_be_written_is_told_and_used() {
     assert!(bytes(&site, "a.sif") == bytes(&site, "b.sif"));
     assert_eq!(registry.count(&blobs()), 0, "{}", registry.log());
     site.orlop(["pull", "c.sif", &other]).success();
+    for words in [vec!["cache", "pin", &one], vec!["cache", "unpin", "--all"]] {
+        let refused = site.orlop(words).fails(255);
+        refused.says("the cache cannot be written: a pin would be kept nowhere");
+    }
     if !probe().is_empty() && tools::user_namespaces() {
         let ran = site.orlop(["exec", &one, "/bin/probe", "args", "here"]).success();
         ran.prints("here\n");

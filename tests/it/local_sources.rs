@@ -255,9 +255,9 @@ fn what_is_wrong_with_a_path_is_told_without_opening_it() {
     give(&site, &site.work());
     for (source, words) in [
         ("docker-archive:none.tar", "no such file or directory"),
-        ("docker-archive:fifo", "is a FIFO"),
-        ("oci:fifo", "is a FIFO"),
-        ("docker-archive:/dev/null", "is a device"),
+        ("docker-archive:fifo", "is a pipe, and an image is read by seeking"),
+        ("oci:fifo", "is a pipe, and an image is read by seeking"),
+        ("docker-archive:/dev/null", "is a device, and an image is read by seeking"),
         ("docker-archive:dir", "is a directory"),
         ("oci-archive:dir", "is a directory"),
         ("oci:text", "is a file"),
@@ -280,7 +280,11 @@ fn an_archive_on_stdin_is_read_where_it_is_a_file_and_a_pipe_is_refused_with_why
     site.orlop(["pull", "b.sif", "docker-archive:a.tar"]).success();
     assert!(bytes(&site, "a.sif") == bytes(&site, "b.sif"));
     let piped = sh("cat a.tar | \"$0\" pull c.sif docker-archive:/dev/stdin").fails(255);
-    piped.says("/dev/stdin leads to no file that has a name").says("to a file first");
+    piped.says("/dev/stdin is a pipe, and").says("to a file first: cat > image.tar");
+    let gone = sh("cp a.tar b.tar; exec 4< b.tar; rm b.tar; \
+                   \"$0\" pull c.sif docker-archive:/dev/stdin <&4")
+    .fails(255);
+    gone.says("/dev/stdin leads to no file that has a name").says("to a file first");
 }
 
 #[test]

@@ -159,6 +159,11 @@ fn unknown(words: &[OsString], program: &str, context: &mut Context) -> u8 {
         words.get(index).map(|word| word.to_string_lossy().into_owned()).unwrap_or_default()
     };
     let (first, second) = (word(0), word(1));
+    if is_group(alias(&first)) && second == "help" {
+        let mut asked = words.to_vec();
+        asked.remove(1);
+        return help::print(context, &asked);
+    }
     if let Some(failure) = unsupported::refusal(alias(&first), &second) {
         return tell(&failure, context);
     }

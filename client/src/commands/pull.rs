@@ -3,7 +3,7 @@
 //! Not here: asking the daemon ([`crate::pulling`]), the output's name ([`crate::destination`]).
 
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use orlop_oci::platform::PlatformError;
@@ -202,6 +202,17 @@ const OWN: [&str; 4] = ["/dev/stdin", "/dev/fd", "/proc/self", "/proc/thread-sel
 fn local_file(path: &Path) -> Result<v1::LocalFile, Failure> {
     let mut path = absolute(path);
     let found = std::fs::metadata(&path).map_err(|cause| Failure::file("open", &path, &cause))?;
+    if !found.is_file() && !found.is_dir() {
+        let kind = found.file_type();
+        let what = match () {
+            () if kind.is_fifo() => "a pipe",
+            () if kind.is_socket() => "a socket",
+            () => "a device",
+        };
+        let message = format!("{} is {what}, and an image is read by seeking", path.display());
+        return Err(Failure::new(Kind::FileFailed, message)
+            .hint("save what it brings to a file first: cat > image.tar"));
+    }
     if OWN.iter().any(|own| path.starts_with(own)) {
         let real = std::fs::canonicalize(&path).ok();
         let is_it = |real: &PathBuf| {

@@ -3,7 +3,7 @@
 use orlop_oci::ImageUri;
 use orlop_proto::v1::cache_server::Cache as Service;
 use orlop_proto::v1::{
-    Access, CleanReply, CleanRequest, EntriesReply, EntriesRequest, HealReply, HealRequest,
+    Access, CleanReply, CleanRequest, EntriesReply, EntriesRequest, HealReply, HealRequest, Kind,
     PinReply, PinRequest, UsageReply, UsageRequest, VerifyReply, VerifyRequest,
 };
 use tonic::{Request, Response, Status};
@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use super::images::target;
 use crate::caller::Caller;
 use crate::daemon::Daemon;
+use crate::failure::Failure;
 use crate::verbs::pull::Wanted;
 use crate::verbs::{cache, pins};
 
@@ -95,6 +96,10 @@ impl Service for Cache {
     async fn pin(&self, request: Request<PinRequest>) -> Result<Response<PinReply>, Status> {
         let _call = self.0.life.call();
         self.0.usable()?;
+        if self.0.cache_is_private {
+            let message = "the cache cannot be written: a pin would be kept nowhere";
+            return Err(Failure::of(Kind::FileFailed, message).into());
+        }
         let PinRequest { context, what, platform: sent, unpin, all } = request.into_inner();
         let store = self.0.store.clone();
         if unpin {

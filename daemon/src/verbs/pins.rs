@@ -92,9 +92,13 @@ fn below(store: &Store, digest: &Digest) -> Result<Vec<Entry>, Failure> {
 }
 
 fn by_key(store: &Store, text: &str) -> Result<Option<Info>, Failure> {
-    let bare = text.strip_prefix("sha256:").unwrap_or(text);
-    if bare.len() < SHORTEST {
-        let message = format!("{text} is too short: {SHORTEST} characters of a key are needed");
+    let bare = ["sha256:", "sha512:"].iter().find_map(|name| text.strip_prefix(name));
+    let bare = bare.unwrap_or(text);
+    if bare.len() < SHORTEST || !bare.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let message = format!(
+            "\"{text}\" is neither docker://... or oras://... nor {SHORTEST} or more characters of a \
+             key"
+        );
         return Err(Failure::of(Kind::UsageInvalid, message));
     }
     let mut found = store.entries()?;
@@ -103,7 +107,7 @@ fn by_key(store: &Store, text: &str) -> Result<Option<Info>, Failure> {
         let is_image = !matches!(info.entry, Entry::Partial(_) | Entry::Tag(_));
         is_image
             && (key.starts_with(text)
-                || key.strip_prefix("sha256:").unwrap_or(&key).starts_with(bare))
+                || key.split_once(':').map_or(&*key, |(_, hex)| hex).starts_with(text))
     });
     if found.len() > 1 {
         let message = format!("{text} is the beginning of {} keys", found.len());

@@ -93,17 +93,20 @@ fn tell(reply: &CleanReply, context: &mut Context) {
     for entry in &reply.removed {
         context.output.info(&format!("Removing {} cache entry: {}", name(entry), entry.key));
     }
+    let stays = reply.pinned > 0 || reply.in_use > 0;
     if reply.removed.is_empty() {
-        context.output.info(&format!("No cached files to remove at {place}"));
+        let what = if stays { "Nothing was removed at" } else { "No cached files to remove at" };
+        context.output.info(&format!("{what} {place}"));
     } else {
         let bytes = reply.removed.iter().map(|entry| entry.bytes).sum();
         context.output.verbose(&format!("{} freed", size(bytes)));
     }
-    if reply.pinned > 0 {
-        context.output.info(&format!("{} entries are pinned and stay", reply.pinned));
-    }
-    if reply.in_use > 0 {
-        context.output.info(&format!("{} entries are in use and stay", reply.in_use));
+    for (count, how) in [(reply.pinned, "pinned"), (reply.in_use, "in use")] {
+        match count {
+            0 => {}
+            1 => context.output.info(&format!("1 entry is {how} and stays")),
+            count => context.output.info(&format!("{count} entries are {how} and stay")),
+        }
     }
 }
 

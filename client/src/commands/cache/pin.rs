@@ -48,10 +48,14 @@ pub(crate) const UNPIN: Command = Command {
 
 fn pin(options: &Options, context: &mut Context) -> Result<u8, Failure> {
     let what = word(options).unwrap_or_default();
+    if what.is_empty() {
+        let message = "name an image to pin, or the beginning of a key";
+        return Err(Failure::new(Kind::UsageInvalid, message));
+    }
     let platform = pull::platform(options)?;
     let request =
         PinRequest { context: Some(context.sent()), what, platform, ..PinRequest::default() };
-    let reply = ask(request, context)?;
+    let reply = ask(request, "`cache list -v` shows the keys of what is there", context)?;
     if options.is_on("json") {
         json(&reply, context);
         return Ok(0);
@@ -67,7 +71,7 @@ fn pin(options: &Options, context: &mut Context) -> Result<u8, Failure> {
 }
 
 fn unpin(options: &Options, context: &mut Context) -> Result<u8, Failure> {
-    let (what, all) = (word(options), options.is_on("all"));
+    let (what, all) = (word(options).filter(|what| !what.is_empty()), options.is_on("all"));
     if what.is_some() == all {
         let message = "name one image to unpin, or say --all";
         return Err(Failure::new(Kind::UsageInvalid, message));
@@ -80,7 +84,7 @@ fn unpin(options: &Options, context: &mut Context) -> Result<u8, Failure> {
         all,
         ..PinRequest::default()
     };
-    let reply = ask(request, context)?;
+    let reply = ask(request, "`cache usage` lists what is pinned", context)?;
     if options.is_on("json") {
         json(&reply, context);
         return Ok(0);
@@ -98,12 +102,16 @@ fn word(options: &Options) -> Option<String> {
     options.arguments().first().map(|word| word.to_string_lossy().into_owned())
 }
 
-fn ask(request: PinRequest, context: &mut Context) -> Result<PinReply, Failure> {
-    let (reply, _) = context.call(async |channel| {
+/// Asks the daemon; `known` helps where it knows nothing of that name. No registry is asked.
+fn ask(request: PinRequest, known: &str, context: &mut Context) -> Result<PinReply, Failure> {
+    let asked = context.call(async |channel| {
         let mut cache = CacheClient::new(channel).max_decoding_message_size(LISTING_BYTES);
         Ok(cache.pin(request.clone()).await?.into_inner())
-    })?;
-    Ok(reply)
+    });
+    match asked {
+        Err(failure) if failure.kind() == Kind::ImageNotFound => Err(failure.hint(known)),
+        asked => asked.map(|(reply, _)| reply),
+    }
 }
 
 fn json(reply: &PinReply, context: &mut Context) {
