@@ -165,7 +165,10 @@ fn node_of(reader: &Reader, inode: &Inode) -> Node {
             size = data.size;
             file(mode, &content(reader, inode))
         }
-        Kind::Symlink(target) => format!("-> {}", target.escape_ascii()),
+        Kind::Symlink(target) => {
+            assert_eq!(mode, 0o777, "of the link to {}", target.escape_ascii());
+            format!("-> {}", target.escape_ascii())
+        }
         Kind::CharDevice(number) => format!("char {mode:o} {}", device(*number)),
         Kind::BlockDevice(number) => format!("block {mode:o} {}", device(*number)),
         Kind::Fifo => format!("fifo {mode:o}"),

@@ -235,6 +235,8 @@ fn add(
     }
     let special = match inode.content {
         Content::Symlink(ref target) => {
+            // A link has no mode of its own: file systems show it so, whatever its header said.
+            let attributes = Attributes { mode: 0o777, ..attributes };
             return writer.add_symlink(&attributes, target).map_err(failed);
         }
         Content::Char(major, minor) => Special::CharDevice { major, minor },
