@@ -40,6 +40,8 @@ pub(crate) struct Context {
     /// What is said of a home that is not used.
     other_home: Option<String>,
     connection: Option<Connection>,
+    /// What is wrong with places was said.
+    told: bool,
     /// The socket's place, once it has been looked for.
     socket: Option<Option<PathBuf>>,
     no_cache: bool,
@@ -64,6 +66,7 @@ impl Context {
             request_id,
             other_home: other,
             connection: None,
+            told: false,
             socket: None,
             no_cache: false,
         }
@@ -190,10 +193,14 @@ impl Context {
         if self.connection.is_none() {
             orlop_config::settings::cache_max_bytes(&self.paths.environment())
                 .map_err(|error| Failure::caused(v1::Kind::SettingsInvalid, &error))?;
-            self.tell_places();
+            let is_first = !std::mem::replace(&mut self.told, true);
+            if is_first {
+                self.tell_places();
+            }
             let place = self.place();
             let connection = Connection::open(&place, &self.output)?;
-            if let Some(cache) = place.cache.filter(|_| connection.hello().cache.is_empty()) {
+            let is_nowhere = is_first && connection.hello().cache.is_empty();
+            if let Some(cache) = place.cache.filter(|_| is_nowhere) {
                 let cache = cache.display();
                 self.output
                     .warning(&format!("Cache disabled - cache location {cache} is not writable."));

@@ -4,6 +4,7 @@
 //! when stderr is no terminal or the level is below information. Not here: other lines
 //! ([`crate::output`]).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -30,6 +31,8 @@ pub(crate) struct Progress {
     telling: Telling,
     announced: bool,
     finished: bool,
+    /// What was said, in tries before this one and in this one.
+    said: [BTreeSet<String>; 2],
 }
 
 impl Progress {
@@ -48,7 +51,18 @@ impl Progress {
             telling,
             announced: false,
             finished: false,
+            said: Default::default(),
         }
+    }
+
+    /// The same command's next try: what was said is not said again.
+    pub(crate) fn again(&mut self) {
+        self.end();
+        let [before, now] = &mut self.said;
+        before.append(now);
+        self.layers.clear();
+        self.whole = None;
+        self.finished = false;
     }
 
     /// The progress of writing or sending one file.
@@ -143,7 +157,12 @@ impl Progress {
         }
     }
 
-    fn line(&self, level: Level, text: &str, output: &mut Output) {
+    fn line(&mut self, level: Level, text: &str, output: &mut Output) {
+        let [before, now] = &mut self.said;
+        if before.contains(text) {
+            return;
+        }
+        now.insert(text.to_owned());
         match &self.bars {
             Some(bars) => bars.suspend(|| output.message(level, text)),
             None => output.message(level, text),

@@ -54,12 +54,14 @@ pub(crate) struct Stay {
     /// What names of lease files begin with; empty when nobody else uses the cache.
     lease: String,
     files: Vec<String>,
+    /// What the image is found by.
+    found_by: Vec<String>,
 }
 
 impl Stay {
     /// Of an image that is in no cache.
     pub(crate) const fn nowhere() -> Self {
-        Self { lease: String::new(), files: Vec::new() }
+        Self { lease: String::new(), files: Vec::new(), found_by: Vec::new() }
     }
 
     /// The cache's directory, and the names in it; `None` when it need not, or cannot, be kept.
@@ -75,7 +77,8 @@ impl Stay {
         }
         let renew_ms = u64::try_from(limits::LEASE_RENEW.as_millis()).unwrap_or(u64::MAX);
         let segments = files.len().saturating_sub(1);
-        let names = Names { lease: below(&self.lease)?, files, segments, renew_ms };
+        let found_by = self.found_by.iter().filter_map(|path| below(path)).collect();
+        let names = Names { lease: below(&self.lease)?, files, segments, found_by, renew_ms };
         Some((File::open(cache).ok()?, names))
     }
 }
@@ -100,8 +103,9 @@ pub(crate) fn pull(
 ) -> Result<Pulled, Failure> {
     let mut tries = 1;
     let mut damage = None;
+    let mut progress = Progress::new(&context.output, &request.uri, telling);
     loop {
-        match ask(request, telling, context) {
+        match ask(request, &mut progress, context) {
             // The daemon died under this pull: another goes on where it stopped.
             Err(failure) if failure.is_lost_daemon() && tries < TRIES => context.hang_up(),
             Err(failure) if request.offline && failure.kind() == Kind::ImageNotFound => {
@@ -118,16 +122,16 @@ pub(crate) fn pull(
             Ok(Err(Opening::Gone(failure) | Opening::Failed(failure))) => return Err(failure),
         }
         tries += 1;
+        progress.again();
     }
 }
 
 fn ask(
     request: &PullRequest,
-    telling: Telling,
+    progress: &mut Progress,
     context: &mut Context,
 ) -> Result<Result<Pulled, Opening>, Failure> {
     context.daemon()?;
-    let mut progress = Progress::new(&context.output, &request.uri, telling);
     let is_url = request.uri.starts_with("http");
     let (daemon, output) = context.daemon_and_output()?;
     // The files of the cache are opened under it, whose disk may hang.
@@ -189,7 +193,10 @@ fn heal_key(key: String, context: &mut Context) -> Result<(), Failure> {
 
 fn open(done: PullDone, is_url: bool) -> Result<Pulled, Opening> {
     match done.image {
-        Some(Image::Recipe(image)) => open_recipe(image, done.lease, done.cached),
+        Some(Image::Recipe(image)) => {
+            let stay = Stay { lease: done.lease, files: Vec::new(), found_by: done.found_by };
+            open_recipe(image, stay, done.cached)
+        }
         Some(Image::Sif(SifImage { path, size, digest })) => {
             let file = lease(&path)?;
             // Of a URL the daemon has checked what it is: an image of old may have one, too.
@@ -200,7 +207,7 @@ fn open(done: PullDone, is_url: bool) -> Result<Pulled, Opening> {
                 file,
                 size,
                 digest,
-                stay: Stay { lease: done.lease, files: vec![path] },
+                stay: Stay { lease: done.lease, files: vec![path], found_by: done.found_by },
             })
         }
         None => Err(Opening::Failed(Failure::new(Kind::Internal, "the daemon named no image"))),
@@ -218,7 +225,7 @@ fn check_sif(file: &File, digest: &str) -> Result<(), Failure> {
     }
 }
 
-fn open_recipe(image: RecipeImage, stem: String, cached: bool) -> Result<Pulled, Opening> {
+fn open_recipe(image: RecipeImage, stay: Stay, cached: bool) -> Result<Pulled, Opening> {
     let lease_of_recipe = lease(&image.path)?;
     let segments = image.segments.iter().map(|path| lease(path)).collect::<Result<_, _>>()?;
     let damaged = |cause: &(dyn std::error::Error + 'static)| {
@@ -236,7 +243,7 @@ fn open_recipe(image: RecipeImage, stem: String, cached: bool) -> Result<Pulled,
     let mut files = vec![image.path];
     files.extend(image.segments);
     Ok(Pulled::Recipe {
-        stay: Stay { lease: stem, files },
+        stay: Stay { files, ..stay },
         recipe: Box::new(recipe),
         key: image.key,
         segments,

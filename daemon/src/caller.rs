@@ -12,12 +12,12 @@ use orlop_config::env::Environment;
 use orlop_config::{Face, Paths, Settings};
 use orlop_credentials::docker_json::AuthFile;
 use orlop_credentials::loading;
-use orlop_credentials::precedence::{Known, Sources};
+use orlop_credentials::precedence::Sources;
 use orlop_credentials::programs::Surroundings as HelperSurroundings;
 use orlop_credentials::{Credential, Limits as CredentialLimits, Secret};
 use orlop_oci::Host;
 use orlop_proto::v1::{self, Kind};
-use orlop_registry::{Limits, Notice, Session, Surroundings};
+use orlop_registry::{Limits, Looked, Notice, Session, Surroundings};
 use tokio::sync::mpsc;
 
 use crate::daemon::Daemon;
@@ -198,14 +198,9 @@ impl From<String> for Told {
 }
 
 impl orlop_registry::Caller for Asking {
-    fn credential<'a>(
-        &'a self,
-        host: &'a Host,
-        path: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Known>, orlop_credentials::Error>> {
+    fn credential<'a>(&'a self, host: &'a Host, path: &'a str) -> BoxFuture<'a, Looked> {
         let credentials = Arc::clone(&self.credentials);
         let (host, path) = (host.as_str().to_owned(), path.to_owned());
-        let asked = host.clone();
         let place = format!("{host}/{path}");
         Box::pin(async move {
             let find = move |_: &_| {
@@ -217,21 +212,13 @@ impl orlop_registry::Caller for Asking {
                 Ok(done) => done,
                 Err(lost) => {
                     let what = format!("looking up a login failed: {lost}");
-                    return Err(orlop_credentials::Error::Unusable { what });
+                    (Err(orlop_credentials::Error::Unusable { what }), Vec::new())
                 }
             };
-            for warning in warnings {
-                // A caller that has left does not listen any more.
-                drop(self.notices.send(warning.into()));
-            }
             if let Ok(known) = &found {
                 self.given.note(place, known.as_ref().map(|known| known.credential.clone()));
             }
-            if let Ok(Some(known)) = &found {
-                let text = format!("Login for {asked}: {}", known.origin);
-                drop(self.notices.send(Told { text, is_detail: true, explains: false }));
-            }
-            found
+            Looked { found, warnings }
         })
     }
 
@@ -239,7 +226,9 @@ impl orlop_registry::Caller for Asking {
         let text = notice.to_string();
         tracing::debug!(text, "notice");
         // A mirror that fails is a detail; one that lies is named to the user.
-        let is_detail = matches!(notice, Notice::SourceFailed { lied: false, .. });
-        drop(self.notices.send(Told { text, is_detail, explains: is_detail }));
+        let explains = matches!(notice, Notice::SourceFailed { lied: false, .. });
+        let is_detail = explains || matches!(notice, Notice::Login { .. });
+        // A caller that has left does not listen any more.
+        drop(self.notices.send(Told { text, is_detail, explains }));
     }
 }

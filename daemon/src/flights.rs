@@ -2,7 +2,8 @@
 //!
 //! The map keeps weak handles, the callers own the work: the last one to leave ends it, and a panic
 //! reaches all of them as a failure. Who may join is decided before ([`crate::verbs`]): a caller
-//! joins only after its own credentials have opened the manifest.
+//! joins only after its own credentials have opened the manifest. What the work is told by registries
+//! reaches all callers, also what was said before one joined.
 //!
 //! Not here: the work itself.
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use orlop_proto::v1::Kind;
+use orlop_registry::{Notice, Session, Sources};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -26,6 +28,9 @@ pub(crate) const FLIGHTS: u32 = 3;
 
 type Landing<T> = BoxFuture<'static, Result<T, Failure>>;
 
+/// Notices of a flight that are kept for those who join it later.
+const NOTICES: usize = 64;
+
 /// What is known of work under way.
 #[derive(Debug)]
 pub(crate) struct Facts {
@@ -36,9 +41,47 @@ pub(crate) struct Facts {
     elsewhere: AtomicBool,
     /// Whatever works for it, also when nobody waits any more.
     working: TaskTracker,
+    said: Mutex<Said>,
+}
+
+/// What the work was told, and who is to hear it.
+#[derive(Debug, Default)]
+struct Said {
+    notices: Vec<Notice>,
+    ears: BTreeMap<u64, Session>,
+    ears_ever: u64,
 }
 
 impl Facts {
+    /// Passes on what the work is told by a registry.
+    pub(crate) fn tell(&self, notice: Notice) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        for ear in said.ears.values() {
+            ear.pass_on(notice.clone());
+        }
+        let has_passed = matches!(notice, Notice::Waiting { .. });
+        if !has_passed && said.notices.len() < NOTICES {
+            said.notices.push(notice);
+        }
+    }
+
+    /// Has a session's caller hear what was said and will be.
+    fn listen(&self, session: &Session) -> u64 {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        for notice in &said.notices {
+            session.pass_on(notice.clone());
+        }
+        said.ears_ever = said.ears_ever.saturating_add(1);
+        let number = said.ears_ever;
+        said.ears.insert(number, session.clone());
+        number
+    }
+
+    fn listen_no_more(&self, number: u64) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.ears.remove(&number);
+    }
+
     /// What it is about, for people.
     pub(crate) fn what(&self) -> &str {
         &self.what
@@ -118,6 +161,7 @@ pub(crate) struct Joined<T: Clone> {
     landing: Shared<Landing<T>>,
     facts: Arc<Facts>,
     is_own: bool,
+    ear: Option<u64>,
 }
 
 impl<T> std::fmt::Debug for Flights<T> {
@@ -179,6 +223,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
             callers: AtomicU32::new(0),
             elsewhere: AtomicBool::new(false),
             working: TaskTracker::new(),
+            said: Mutex::default(),
         });
         // Runs however slowly a caller polls; ends when the last handle is dropped.
         let work = facts.working.track_future(work(Arc::clone(&facts)));
@@ -207,7 +252,13 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 impl<T: Clone> Joined<T> {
     fn new(landing: Shared<Landing<T>>, facts: Arc<Facts>, is_own: bool) -> Self {
         facts.callers.fetch_add(1, Ordering::Relaxed);
-        Self { landing, facts, is_own }
+        Self { landing, facts, is_own, ear: None }
+    }
+
+    /// Has a session's caller hear what the work is told, for as long as this lives. Once.
+    pub(crate) fn heard_by(mut self, session: &Session) -> Self {
+        self.ear = Some(self.facts.listen(session));
+        self
     }
 
     /// What is known of the work.
@@ -237,7 +288,16 @@ impl<T: Clone> Joined<T> {
 impl<T: Clone> Drop for Joined<T> {
     fn drop(&mut self) {
         self.facts.callers.fetch_sub(1, Ordering::Relaxed);
+        if let Some(ear) = self.ear {
+            self.facts.listen_no_more(ear);
+        }
     }
+}
+
+/// Sources for the work of a flight: what they are told goes to all its callers.
+pub(crate) fn heard(sources: &Sources, facts: &Arc<Facts>) -> Sources {
+    let facts = Arc::clone(facts);
+    sources.heard_by(move |notice| facts.tell(notice))
 }
 
 #[cfg(test)]

@@ -18,7 +18,10 @@ fn f54_sixty_four_clients_cold_and_warm_download_each_blob_once_and_none_fails()
         };
         let running: Vec<_> = (0..clients).map(start).collect();
         for one in running {
-            one.outcome().success();
+            let outcome = one.outcome().success();
+            // Each uses it, whoever asked for all.
+            let said = outcome.stderr.matches("WARNING: using plain http for ").count();
+            assert_eq!(said, 1, "{}", outcome.report());
         }
         let fetched = registry.count(&blobs());
         assert_eq!(fetched, if is_warm { 0 } else { 3 }, "{}", registry.log());
@@ -30,6 +33,33 @@ fn f54_sixty_four_clients_cold_and_warm_download_each_blob_once_and_none_fails()
 }
 
 #[test]
+fn f54_who_shares_a_download_alone_hears_of_plain_http_too() {
+    let registry = Registry::new().image("a:1", Image::two_layers()).start();
+    let site = site(&registry);
+    let image = registry.docker(&format!("a@{}", registry.tag("a:1").unwrap()));
+    let held = registry.gate(layer(1));
+    let running = [1, 2, 3].map(|number| {
+        let one = site.run(["pull", &format!("{number}.sif"), &image]).start();
+        until_true("it waits for the layer", || callers(&site) == number);
+        one
+    });
+    held.open();
+    for one in running {
+        let outcome = one.outcome().success();
+        let said = outcome.stderr.matches("WARNING: using plain http for ").count();
+        assert_eq!(said, 1, "{}", outcome.report());
+    }
+    assert_eq!(registry.count(&blobs()), 3, "{}", registry.log());
+}
+
+/// Those that wait for the first flight.
+fn callers(site: &orlop_kit::Site) -> u64 {
+    let status = site.orlop(["status", "--json"]).success();
+    let status: serde_json::Value = serde_json::from_slice(&status.bytes).unwrap();
+    status["flights"][0]["callers"].as_u64().unwrap_or(0)
+}
+
+#[test]
 fn f22_f54_a_stopped_client_holds_nobody_up_and_goes_on() {
     let registry = Registry::new().image("a:1", Image::two_layers()).start();
     let site = site(&registry);
@@ -38,11 +68,7 @@ fn f22_f54_a_stopped_client_holds_nobody_up_and_goes_on() {
     let start = |name: &str| site.run(["pull", name, &image]).start();
     let (stopped, one, other) = (start("0.sif"), start("1.sif"), start("2.sif"));
     held.arrived(1);
-    let status = || {
-        let status = site.orlop(["status", "--json"]).success();
-        serde_json::from_slice::<serde_json::Value>(&status.bytes).unwrap()
-    };
-    until_true("all three wait", || status()["flights"][0]["callers"] == 3);
+    until_true("all three wait", || callers(&site) == 3);
     stopped.signal(Signal::STOP);
     held.open();
     one.outcome().success();

@@ -27,6 +27,7 @@ mod environment;
 mod explain;
 mod explain_cases;
 mod hangs;
+mod in_use;
 mod inspect;
 mod keep_layers;
 mod large;

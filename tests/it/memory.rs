@@ -211,8 +211,8 @@ fn f18_pulls_that_are_started_and_called_off_leave_nothing_behind() {
     assert!(empty(&site.cache().join("tmp")), "{:?}", site.tree(&site.cache()));
 }
 
-/// The holders of images in the site's working directory.
-fn holders(site: &Site) -> Vec<u32> {
+/// The holders of images in a directory.
+pub(crate) fn holders(directory: &Path) -> Vec<u32> {
     let numbers = std::fs::read_dir("/proc").unwrap().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let holds = |pid: &u32| {
@@ -220,7 +220,7 @@ fn holders(site: &Site) -> Vec<u32> {
         let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         let mut open = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
         name.is_ok_and(|name| name.trim_end() == "orlop-holder")
-            && open.any(|path| path.starts_with(site.work()))
+            && open.any(|path| path.starts_with(directory))
     };
     numbers.filter(holds).collect()
 }
@@ -238,7 +238,8 @@ fn l77_a_holder_gets_by_with_little_after_all_of_an_image_was_looked_at() {
     let mut walk = site.run(["exec", "a.sif", "/bin/probe", "walk", "/files"]).start();
     assert_eq!(walk.line(), (count + count.div_ceil(1000)).to_string());
     let seconds = began.elapsed().as_secs_f32();
-    let [holder] = holders(&site)[..] else { panic!("one holder: {:?}", holders(&site)) };
+    let found = holders(&site.work());
+    let [holder] = found[..] else { panic!("one holder: {found:?}") };
     let (bytes, threads) = (memory::peak(holder).unwrap(), memory::threads(holder).unwrap());
     tools::say(&format!("{count} files: {seconds:.1} s, holder {} MiB", bytes >> 20));
     // Its program, 16 MiB of tables, and 8 bytes for each inode that the kernel was told of.

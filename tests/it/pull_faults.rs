@@ -164,7 +164,7 @@ fn a_pull_that_others_wait_for_goes_on_when_one_is_interrupted() {
 }
 
 #[test]
-fn a_daemon_that_is_killed_is_started_again_and_goes_on() {
+fn f01_a_daemon_that_is_killed_is_started_again_and_goes_on_and_the_client_says_nothing_of_it() {
     let registry = Registry::new()
         .image("a:1", Image::two_layers())
         .answer(layer(0), [Answer::StallAfter(1_000_000), Answer::Whole])
@@ -176,8 +176,11 @@ fn a_daemon_that_is_killed_is_started_again_and_goes_on() {
     assert_eq!(daemons.len(), 1);
     let pid = rustix::process::Pid::from_raw(i32::try_from(daemons[0]).unwrap()).unwrap();
     rustix::process::kill_process(pid, Signal::KILL).unwrap();
-    pull.outcome().success();
+    let outcome = pull.outcome().success();
     assert!(registry.count(&blobs()) >= 3);
+    let said: std::collections::BTreeSet<&str> = outcome.stderr.lines().collect();
+    assert!(said.len() >= 4, "{}", outcome.report());
+    assert_eq!(outcome.stderr.lines().count(), said.len(), "{}", outcome.report());
     assert_ne!(site.daemons(), daemons);
 }
 

@@ -80,9 +80,10 @@ impl Repository {
         let host = self.host().to_string();
         // Who asked for plain http knows.
         if contact.endpoint.scheme() == Scheme::Http && !self.is_plain() {
-            self.session().tell_of_host(Notice::PlainHttp { host });
+            self.session().shared().note_plain(&host);
+            self.session().tell_once(Notice::PlainHttp { host });
         } else if contact.checks == Checks::None {
-            self.session().tell_of_host(Notice::Unverified { host });
+            self.session().tell_once(Notice::Unverified { host });
         }
         Ok(contact)
     }
@@ -136,9 +137,12 @@ impl Repository {
                 Err(error @ (Error::Unreachable { .. } | Error::Tls { .. })) if !is_last => {
                     first = Some(error);
                 }
-                // Nobody speaks plain http there: what https said is the better error.
+                // Nobody speaks plain http there: what https said is the better error. Where it was
+                // spoken before, nobody is there at all.
                 Err(error @ (Error::Unreachable { .. } | Error::Unusable { .. })) => {
-                    return Err(first.unwrap_or(error));
+                    let was_plain = self.session().shared().was_plain(&self.host().to_string());
+                    let is_nobody = matches!(first, Some(Error::Unreachable { .. }));
+                    return Err(first.filter(|_| !(was_plain && is_nobody)).unwrap_or(error));
                 }
                 Err(error @ Error::NotARegistry { .. }) => {
                     return Err(match first {

@@ -81,7 +81,7 @@ impl Repository {
             && remaining.saturating_mul(10) < limit
         {
             let endpoint = answer.endpoint.clone();
-            self.session().tell_of_host(Notice::Quota { endpoint, remaining, limit });
+            self.session().tell_once(Notice::Quota { endpoint, remaining, limit });
         }
     }
 }

@@ -66,7 +66,7 @@ pub use notice::Notice;
 pub use pool::Pool;
 pub use position::Position;
 pub use repository::{Access, Fetched, Head, Repository};
-pub use session::{Caller, Session};
+pub use session::{Caller, Looked, Session};
 pub use sources::{Elsewhere, Resolved, Source, Sources};
 pub use surroundings::Surroundings;
 pub use tags::TagPages;

@@ -20,6 +20,18 @@ pub enum Notice {
         /// `host[:port]`.
         host: String,
     },
+    /// Something that looking for a login met.
+    Credential {
+        /// The sentence.
+        text: String,
+    },
+    /// Where a login comes from.
+    Login {
+        /// `host[:port]` that it is for.
+        host: String,
+        /// Its place, in words.
+        origin: String,
+    },
     /// A registry asked to come back later, and Orlop waits.
     Waiting {
         /// Who asked.
@@ -68,6 +80,8 @@ impl fmt::Display for Notice {
         match self {
             Self::PlainHttp { host } => write!(out, "using plain http for {host}"),
             Self::Unverified { host } => write!(out, "the certificate of {host} is not checked"),
+            Self::Credential { text } => out.write_str(text),
+            Self::Login { host, origin } => write!(out, "Login for {host}: {origin}"),
             Self::Waiting { endpoint, delay } => {
                 write!(out, "{endpoint} limits requests: waiting {} s", delay.as_secs().max(1))
             }

@@ -3,7 +3,7 @@
 //! Held in memory only. Each map is small and is swept when it grows: its keys are hosts, callers'
 //! surroundings and scopes. Not here: who asks ([`crate::session`]).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     roots: Mutex<HashMap<Roots, Known>>,
     places: Mutex<HashMap<(Endpoint, usize), HostPlaces>>,
     aside: Mutex<HashMap<String, Instant>>,
+    /// Hosts that were found to speak plain http.
+    plain: Mutex<BTreeSet<String>>,
     /// In KiB: what may wait in memory of blobs that come in parts.
     room: Arc<Semaphore>,
 }
@@ -62,6 +64,7 @@ impl Pool {
             roots: Mutex::default(),
             places: Mutex::default(),
             aside: Mutex::default(),
+            plain: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM_KIB)),
         }))
     }
@@ -178,6 +181,19 @@ impl Shared {
         let bytes = bytes.max(limits::RANGE_CHUNK_BYTES / 2);
         let kib = u32::try_from(bytes.div_ceil(1024)).ok()?;
         Arc::clone(&self.room).try_acquire_many_owned(kib).ok()
+    }
+
+    /// Remembers that a host speaks plain http.
+    pub(crate) fn note_plain(&self, host: &str) {
+        let mut plain = locked(&self.plain);
+        if !plain.contains(host) && plain.len() < ENTRIES {
+            plain.insert(host.to_owned());
+        }
+    }
+
+    /// Says whether a host was found to speak plain http.
+    pub(crate) fn was_plain(&self, host: &str) -> bool {
+        locked(&self.plain).contains(host)
     }
 
     /// Remembers that a mirror could not be reached.

@@ -44,6 +44,7 @@ pub enum Access {
 #[derive(Clone)]
 pub struct Repository(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     session: Session,
     host: Host,
@@ -96,6 +97,14 @@ impl Repository {
             login: None,
             namespace: source.namespace.clone(),
         }))
+    }
+
+    /// The same for another session.
+    pub(crate) fn of_session(&self, session: &Session) -> Self {
+        if self.0.session.is(session) {
+            return self.clone();
+        }
+        Self(Arc::new(Inner { session: session.clone(), ..Inner::clone(&self.0) }))
     }
 
     /// The registry as a whole, or what is below `path`, as seen with this login.

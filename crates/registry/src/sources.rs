@@ -73,7 +73,11 @@ pub struct Resolved {
 
 /// The sources of one reference. Cheap to clone; clones share what is learned.
 #[derive(Clone)]
-pub struct Sources(Arc<Inner>, Elsewhere);
+pub struct Sources {
+    inner: Arc<Inner>,
+    elsewhere: Elsewhere,
+    session: Session,
+}
 
 /// Whether the places that an image names for its foreign layers may be asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +90,6 @@ pub enum Elsewhere {
 }
 
 struct Inner {
-    session: Session,
     /// Those that may be contacted, best first.
     repositories: Vec<Repository>,
     /// The first one that is blocked, for the error when no other is left.
@@ -122,27 +125,32 @@ impl Sources {
             .enumerate()
             .map(|(index, source)| Repository::new(session, source, Access::Pull, index < last))
             .collect();
-        Self(
-            Arc::new(Inner {
-                session: session.clone(),
-                repositories,
-                blocked,
-                current: AtomicUsize::new(0),
-                lies: Mutex::default(),
-                places: Arc::new(Semaphore::new(session.limits().blobs_per_pull)),
-            }),
-            Elsewhere::default(),
-        )
+        let inner = Inner {
+            repositories,
+            blocked,
+            current: AtomicUsize::new(0),
+            lies: Mutex::default(),
+            places: Arc::new(Semaphore::new(session.limits().blobs_per_pull)),
+        };
+        let (inner, elsewhere) = (Arc::new(inner), Elsewhere::default());
+        Self { inner, elsewhere, session: session.clone() }
+    }
+
+    /// The same sources for work that others may share, see [`Session::heard_by`].
+    #[must_use]
+    pub fn heard_by(&self, ear: impl Fn(Notice) + Send + Sync + 'static) -> Self {
+        let (inner, elsewhere) = (Arc::clone(&self.inner), self.elsewhere);
+        Self { inner, elsewhere, session: self.session.heard_by(ear) }
     }
 
     /// Says whether foreign layers may come from the places that their image names.
     #[must_use]
     pub fn with_elsewhere(self, elsewhere: Elsewhere) -> Self {
-        Self(self.0, elsewhere)
+        Self { elsewhere, ..self }
     }
 
     pub(crate) const fn elsewhere(&self) -> Elsewhere {
-        self.1
+        self.elsewhere
     }
 
     /// Asks which digest the reference has now, by `HEAD` where that is known.
@@ -155,7 +163,7 @@ impl Sources {
             let repository = self.repository(index)?;
             match resolve_at(&repository).await {
                 Ok(resolved) => {
-                    self.0.current.store(index, Ordering::Relaxed);
+                    self.inner.current.store(index, Ordering::Relaxed);
                     return Ok(resolved);
                 }
                 Err(error) => index = self.next(index, error)?,
@@ -180,7 +188,7 @@ impl Sources {
         if !has_moved {
             return outcome;
         }
-        self.0.current.store(0, Ordering::Relaxed);
+        self.inner.current.store(0, Ordering::Relaxed);
         let resolved = self.resolve().await?;
         match resolved.document {
             Some(document) => Ok(document),
@@ -241,8 +249,8 @@ impl Sources {
     /// # Errors
     /// [`Error::Blocked`] when registries.conf forbids it.
     pub fn primary(&self) -> Result<Repository, Error> {
-        let last = self.0.repositories.len().saturating_sub(1);
-        if let Some(source_name) = self.0.blocked.clone() {
+        let last = self.inner.repositories.len().saturating_sub(1);
+        if let Some(source_name) = self.inner.blocked.clone() {
             return Err(Error::Blocked { source_name });
         }
         self.repository(last)
@@ -260,29 +268,33 @@ impl Sources {
     /// Returns the limits under which is asked.
     #[must_use]
     pub fn limits(&self) -> &Limits {
-        self.0.session.limits()
+        self.session.limits()
     }
 
     /// Waits for one of the places for blobs; dropping it gives it back. Also says whether the
     /// others are free.
     pub(crate) async fn place(&self) -> (Option<OwnedSemaphorePermit>, bool) {
-        let places = &self.0.places;
+        let places = &self.inner.places;
         let place = Arc::clone(places).acquire_owned().await.ok();
         let all = self.limits().blobs_per_pull;
         (place, places.available_permits().saturating_add(1) >= all)
     }
 
-    pub(crate) fn session(&self) -> &Session {
-        &self.0.session
+    /// Returns the session that asks.
+    #[must_use]
+    pub const fn session(&self) -> &Session {
+        &self.session
     }
 
     pub(crate) fn current(&self) -> usize {
-        self.0.current.load(Ordering::Relaxed)
+        self.inner.current.load(Ordering::Relaxed)
     }
 
     pub(crate) fn repository(&self, index: usize) -> Result<Repository, Error> {
-        self.0.repositories.get(index).cloned().ok_or_else(|| Error::Blocked {
-            source_name: self.0.blocked.clone().unwrap_or_else(|| "the source".to_owned()),
+        let repository = self.inner.repositories.get(index);
+        let repository = repository.map(|repository| repository.of_session(&self.session));
+        repository.ok_or_else(|| Error::Blocked {
+            source_name: self.inner.blocked.clone().unwrap_or_else(|| "the source".to_owned()),
         })
     }
 
@@ -291,14 +303,15 @@ impl Sources {
     pub(crate) fn next(&self, index: usize, error: Error) -> Result<usize, Error> {
         let repository = self.repository(index)?;
         let next = index.saturating_add(1);
-        let has_next = next < self.0.repositories.len();
-        if matches!(error, Error::Unreachable { .. }) && (has_next || self.0.blocked.is_some()) {
-            self.0.session.shared().set_aside(repository.host().as_str());
+        let has_next = next < self.inner.repositories.len();
+        if matches!(error, Error::Unreachable { .. }) && (has_next || self.inner.blocked.is_some())
+        {
+            self.session.shared().set_aside(repository.host().as_str());
         }
         if !error.is_about_source() {
             return Err(error);
         }
-        let is_last_hope = !has_next && self.0.blocked.is_none();
+        let is_last_hope = !has_next && self.inner.blocked.is_none();
         if is_last_hope {
             return Err(error);
         }
@@ -309,23 +322,23 @@ impl Sources {
 
     /// Tells the caller that a source failed and another one is asked.
     pub(crate) fn tell_failed(&self, index: usize, error: &Error) {
-        let has_next = index.saturating_add(1) < self.0.repositories.len();
+        let has_next = index.saturating_add(1) < self.inner.repositories.len();
         if let Ok(repository) = self.repository(index)
-            && (has_next || self.0.blocked.is_some())
+            && (has_next || self.inner.blocked.is_some())
         {
             let (source, why) = (repository.name(), chain(error));
-            self.0.session.tell(Notice::SourceFailed { source, why, lied: error.is_lie() });
+            self.session.tell(Notice::SourceFailed { source, why, lied: error.is_lie() });
         }
     }
 
     /// Says whether any source sent wrong bytes for a blob.
     pub(crate) fn has_lied(&self, digest: &Digest) -> bool {
-        locked(&self.0.lies).keys().any(|(_, blob)| blob == digest)
+        locked(&self.inner.lies).keys().any(|(_, blob)| blob == digest)
     }
 
     /// Counts wrong bytes of a source for a blob; says whether it may try once more.
     pub(crate) fn lied(&self, index: usize, digest: &Digest) -> bool {
-        let mut lies = locked(&self.0.lies);
+        let mut lies = locked(&self.inner.lies);
         let count = lies.entry((index, digest.clone())).or_default();
         *count = count.saturating_add(1);
         *count < LIES
@@ -339,10 +352,10 @@ impl Sources {
         let index = self.honest(self.current(), digest);
         if !self.lied(index, digest)
             && let Ok(repository) = self.repository(index)
-            && index.saturating_add(1) < self.0.repositories.len()
+            && index.saturating_add(1) < self.inner.repositories.len()
         {
             let (source, why) = (repository.name(), format!("wrong bytes for {digest}"));
-            self.0.session.tell(Notice::SourceFailed { source, why, lied: true });
+            self.session.tell(Notice::SourceFailed { source, why, lied: true });
         }
         self.may_refetch(descriptor)
     }
@@ -355,20 +368,20 @@ impl Sources {
 
     /// The first source from `index` on that may be asked for a blob; the last one where none may.
     pub(crate) fn honest(&self, index: usize, digest: &Digest) -> usize {
-        let last = self.0.repositories.len().saturating_sub(1);
+        let last = self.inner.repositories.len().saturating_sub(1);
         self.find_honest(index, digest).unwrap_or(last)
     }
 
     fn find_honest(&self, from: usize, digest: &Digest) -> Option<usize> {
-        let lies = locked(&self.0.lies);
+        let lies = locked(&self.inner.lies);
         let count = |index| lies.get(&(index, digest.clone())).copied().unwrap_or_default();
-        (from..self.0.repositories.len()).find(|&index| count(index) < LIES)
+        (from..self.inner.repositories.len()).find(|&index| count(index) < LIES)
     }
 }
 
 impl fmt::Debug for Sources {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_tuple("Sources").field(&self.0.repositories).finish()
+        out.debug_tuple("Sources").field(&self.inner.repositories).finish()
     }
 }
 

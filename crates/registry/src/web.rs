@@ -83,7 +83,7 @@ impl Session {
         let certificates = Arc::new(HostCertificates::parse(&certificates)?);
         let checks = if insecure { Checks::None } else { Checks::All };
         if insecure && url.scheme() == "https" {
-            self.tell_of_host(Notice::Unverified { host: host.to_string() });
+            self.tell_once(Notice::Unverified { host: host.to_string() });
         }
         let contact = Contact::of_url(endpoint, checks, certificates);
         let repository = Repository::of_host(self, host, insecure);

@@ -20,6 +20,7 @@ use crate::{Entry, Error, Leased};
 pub struct BlobDraft {
     store: Store,
     draft: Draft,
+    algorithm: Algorithm,
     bytes: u64,
 }
 
@@ -45,7 +46,7 @@ impl BlobDraft {
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`]; nothing became visible.
     pub fn publish(self) -> Result<(Digest, Leased), Error> {
-        let digest = self.draft.digest().unwrap_or_else(|| Digest::sha256(b""));
+        let digest = self.draft.digest().unwrap_or_else(|| Digest::of(self.algorithm, b""));
         let path = self.store.layout().blob(&digest);
         let draft = self.draft.named(digest.hex());
         let file = draft.publish(&digest).map_err(|error| Error::publish(self.bytes, error))?;
@@ -54,20 +55,20 @@ impl BlobDraft {
 }
 
 impl Store {
-    /// Begins a blob of unknown digest.
+    /// Begins a blob of unknown digest, which is to be of this algorithm.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`].
-    pub fn draft_blob(&self) -> Result<BlobDraft, Error> {
+    pub fn draft_blob(&self, algorithm: Algorithm) -> Result<BlobDraft, Error> {
         let tmp = self.layout().tmp();
         // Its directory is that of all blobs of this algorithm; the name is given at the end.
-        let target = self.layout().blob(&Digest::sha256(b""));
+        let target = self.layout().blob(&Digest::of(algorithm, b""));
         let begin = || {
             let draft = Draft::within(&tmp, &target, Mode::Exact(0o600));
             draft.map_err(|error| Error::publish(0, error))
         };
-        let draft = self.mended(begin)?.hashing(Algorithm::Sha256);
-        Ok(BlobDraft { store: self.clone(), draft, bytes: 0 })
+        let draft = self.mended(begin)?.hashing(algorithm);
+        Ok(BlobDraft { store: self.clone(), draft, algorithm, bytes: 0 })
     }
 
     /// Stores a document after comparing it with its digest.
@@ -157,13 +158,13 @@ mod tests {
     #[test]
     fn a_blob_of_unknown_digest_is_published_under_the_one_that_it_has() {
         let (_directory, store) = store();
-        drop(store.draft_blob().unwrap());
-        for _ in 0..2 {
-            let mut draft = store.draft_blob().unwrap();
+        drop(store.draft_blob(Algorithm::Sha256).unwrap());
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha256, Algorithm::Sha512] {
+            let mut draft = store.draft_blob(algorithm).unwrap();
             draft.append(b"some ").unwrap();
             draft.append(b"bytes").unwrap();
             let (digest, leased) = draft.publish().unwrap();
-            assert_eq!(digest, Digest::sha256(b"some bytes"));
+            assert_eq!(digest, Digest::of(algorithm, b"some bytes"));
             assert_eq!(leased.bytes(), 10);
             assert!(store.blob(&digest, 10).unwrap().is_some());
         }

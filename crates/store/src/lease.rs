@@ -4,7 +4,9 @@
 //! can lock alone. For other nodes' collectors a file `leases/<host>.<boot>.<user>` says the same:
 //! its lines are the paths, below the cache, of the files in use. It is renewed every
 //! `limits::LEASE_RENEW` by whoever made it and honoured for `limits::LEASE_HONOURED`, by the file
-//! system's clock. A holder makes its own, so that no daemon has to live as long as a container.
+//! system's clock. A holder makes its own, so that no daemon has to live as long as a container; it
+//! names, too, what the image is found by and nobody has open, and holds the file by a lock: on its
+//! own node it counts as long as it is held.
 //!
 //! Not here: the holder's leases (`orlop-runtime`).
 
@@ -218,8 +220,8 @@ impl Store {
         }
     }
 
-    /// The paths, below the cache's directory, that others have leased. Leases of this host count
-    /// only where locks do not tell what is in use on it.
+    /// The paths, below the cache's directory, that others have leased. Where locks tell what is in
+    /// use on this host, its leases count while somebody holds them.
     pub(crate) fn leased(&self, do_locks_work: bool) -> Result<BTreeSet<String>, Error> {
         let now = self.file_system_time()?;
         let stem = self.lease_stem();
@@ -227,10 +229,17 @@ impl Store {
         let mut leased = BTreeSet::new();
         each(&self.layout().leases(), |found| {
             let Ok(name) = found.file_name().into_string() else { return Ok(()) };
-            if name == ".now" || (do_locks_work && name.starts_with(&own)) {
+            if name == ".now" {
                 return Ok(());
             }
             let Ok(file) = crate::files::open(&found.path()) else { return Ok(()) };
+            let alone = FlockOperation::NonBlockingLockExclusive;
+            if do_locks_work
+                && name.starts_with(&own)
+                && rustix::fs::flock(&file, alone) != Err(Errno::WOULDBLOCK)
+            {
+                return Ok(());
+            }
             let Ok(stat) = file.metadata() else { return Ok(()) };
             let renewed = time(stat.mtime(), stat.mtime_nsec());
             if now.duration_since(renewed).is_ok_and(|age| age >= limits::LEASE_HONOURED) {

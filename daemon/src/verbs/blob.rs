@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use orlop_oci::{Algorithm, Descriptor};
+use orlop_oci::Descriptor;
 use orlop_proto::v1::Kind;
 use orlop_registry::{Position, Sources};
 use orlop_store::{Entry, Leased, Partial, Store};
@@ -102,13 +102,11 @@ async fn apart(
     descriptor: &Descriptor,
     facts: &Facts,
 ) -> Result<Leased, Ended> {
-    if descriptor.digest.algorithm() != Algorithm::Sha256 {
-        return Err(busy(descriptor).into());
-    }
+    let algorithm = descriptor.digest.algorithm();
     tracing::info!(digest = %descriptor.digest, "another process does not get on: fetched apart");
     let store = daemon.store.clone();
-    let mut draft = daemon.blocking("draft", move || Ok(store.draft_blob()?)).await?;
-    let mut stream = sources.fetch_blob(descriptor, Position::start(Algorithm::Sha256));
+    let mut draft = daemon.blocking("draft", move || Ok(store.draft_blob(algorithm)?)).await?;
+    let mut stream = sources.fetch_blob(descriptor, Position::start(algorithm));
     let mut at: u64 = 0;
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|error| match error.is_lie() {

@@ -17,7 +17,7 @@ use super::claims::{self, Times, Turn};
 use super::lookup::{self, Answered};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
-use crate::flights::{FLIGHTS, Facts};
+use crate::flights::{FLIGHTS, Facts, heard};
 
 /// A manifest that was chosen and verified.
 #[derive(Clone, Debug)]
@@ -173,8 +173,8 @@ async fn top_document(
         keep(daemon, &document.digest, &document.bytes).await?;
         return Ok(document.clone());
     }
-    let fetch = || {
-        let (sources, wanted, by) = (sources.clone(), resolved.clone(), by.cloned());
+    let fetch = |sources: Sources| {
+        let (wanted, by) = (resolved.clone(), by.cloned());
         async move {
             let fetched = sources.fetch_top(&wanted).await?;
             check(&fetched, by.as_ref())?;
@@ -187,7 +187,7 @@ async fn top_document(
         Some(_) => "",
         None => " as it is",
     };
-    let mut fetched = document(daemon, &resolved.digest, how, fetch, None).await?;
+    let mut fetched = document(daemon, sources, &resolved.digest, how, fetch, None).await?;
     // One from the cache has lost its header: what HEAD said counts.
     if fetched.content_type.is_none() {
         fetched.content_type = resolved.media_type.as_ref().map(ToString::to_string);
@@ -210,9 +210,10 @@ fn check(document: &Fetched, by: Option<&By>) -> Result<(), Failure> {
 /// `fetch` checks what it returns: that is kept. `how` tells flights of one digest apart.
 async fn document<F>(
     daemon: &Daemon,
+    sources: &Sources,
     digest: &Digest,
     how: &str,
-    fetch: impl Fn() -> F,
+    fetch: impl Fn(Sources) -> F,
     blob: Option<Times>,
 ) -> Result<Fetched, Failure>
 where
@@ -224,26 +225,31 @@ where
     let (key, name) = (format!("{digest}{how}"), digest.to_string());
     let mut tries = 1;
     loop {
-        let (shared, wanted, fetch) = (daemon.clone(), digest.clone(), fetch());
-        let flight = daemon.documents.join(&key, name.clone(), 0, move |facts| async move {
-            // It may have landed between the look and the start.
-            if let Some(bytes) = kept(&shared, &wanted).await? {
-                return Ok(Fetched { bytes, digest: wanted, content_type: None });
-            }
-            let mut _held = None;
-            if let Some(times) = blob {
-                match claim(&shared, &wanted, times, &facts).await? {
-                    Turn::Made(bytes) => {
-                        let bytes = bytes.into();
-                        return Ok(Fetched { bytes, digest: wanted, content_type: None });
-                    }
-                    Turn::Ours(held) => _held = Some(held),
+        let (shared, wanted) = (daemon.clone(), digest.clone());
+        let work = |facts| {
+            let fetch = fetch(heard(sources, &facts));
+            async move {
+                // It may have landed between the look and the start.
+                if let Some(bytes) = kept(&shared, &wanted).await? {
+                    return Ok(Fetched { bytes, digest: wanted, content_type: None });
                 }
+                let mut _held = None;
+                if let Some(times) = blob {
+                    match claim(&shared, &wanted, times, &facts).await? {
+                        Turn::Made(bytes) => {
+                            let bytes = bytes.into();
+                            return Ok(Fetched { bytes, digest: wanted, content_type: None });
+                        }
+                        Turn::Ours(held) => _held = Some(held),
+                    }
+                }
+                let fetched = fetch.await?;
+                keep(&shared, &fetched.digest, &fetched.bytes).await?;
+                Ok(fetched)
             }
-            let fetched = fetch.await?;
-            keep(&shared, &fetched.digest, &fetched.bytes).await?;
-            Ok(fetched)
-        });
+        };
+        let flight = daemon.documents.join(&key, name.clone(), 0, work);
+        let flight = flight.heard_by(sources.session());
         match flight.landed().await {
             Err(failure) if !flight.is_own() && failure.is_of_caller() && tries < FLIGHTS => {
                 tries += 1;
@@ -350,17 +356,15 @@ async fn document_of(
     let Some(Origin { sources, .. }) = from else {
         return only_kept(daemon, &descriptor.digest).await;
     };
-    let (sources, wanted, digest) =
-        (sources.clone(), descriptor.clone(), descriptor.digest.clone());
-    let fetch = move || {
-        let (sources, wanted) = (sources.clone(), wanted.clone());
+    let fetch = |sources: Sources| {
+        let wanted = descriptor.clone();
         async move {
             let bytes = sources.fetch_manifest(&wanted).await?;
             Document::parse(&bytes, None, By::Descriptor(wanted.media_type))?;
             Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
         }
     };
-    Ok(document(daemon, &digest, "", fetch, None).await?.bytes)
+    Ok(document(daemon, sources, &descriptor.digest, "", fetch, None).await?.bytes)
 }
 
 /// A document that has to be in the cache.
@@ -381,9 +385,8 @@ pub(crate) async fn config_bytes(
     let Some(Origin { sources, times }) = from else {
         return only_kept(daemon, &manifest.config.digest).await;
     };
-    let (sources, wanted) = (sources.clone(), manifest.config.clone());
-    let fetch = move || {
-        let (sources, wanted) = (sources.clone(), wanted.clone());
+    let fetch = |sources: Sources| {
+        let wanted = manifest.config.clone();
         async move {
             let bytes = sources.fetch_config(&wanted).await?;
             if wanted.media_type.is_image_config() {
@@ -392,7 +395,8 @@ pub(crate) async fn config_bytes(
             Ok(Fetched { bytes, digest: wanted.digest, content_type: None })
         }
     };
-    Ok(document(daemon, &manifest.config.digest, "", fetch, Some(times)).await?.bytes)
+    let digest = &manifest.config.digest;
+    Ok(document(daemon, sources, digest, "", fetch, Some(times)).await?.bytes)
 }
 
 /// The config of an image.

@@ -27,7 +27,7 @@ use super::needs::{self, Needs, There};
 use super::pull::{Events, Pulled, absent, resolved, tell, warn};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
-use crate::flights::Joined;
+use crate::flights::{Joined, heard};
 use crate::{headroom, memory};
 
 /// What can be said of a manifest before anything that it names is asked for.
@@ -348,7 +348,11 @@ fn fly(
         // A file that is damaged fails nobody who has the layer from elsewhere.
         Origin::Local(archive) => format!("{} {}", layer.key, archive.path().display()),
     };
-    daemon.layers.join(&key, digest, size, move |facts| async move {
+    let session = match &origin {
+        Origin::Registry(sources) => sources.as_ref().map(|sources| sources.session().clone()),
+        Origin::Local(_) => None,
+    };
+    let flight = daemon.layers.join(&key, digest, size, move |facts| async move {
         if is_present {
             let (store, key) = (shared.store.clone(), layer.key.clone());
             let found = shared.blocking("segment", move || Ok(store.segment(&key)?)).await?;
@@ -359,13 +363,18 @@ fn fly(
         }
         match origin {
             Origin::Registry(sources) => {
+                let sources = sources.map(|sources| heard(&sources, &facts));
                 convert::segment(shared, sources, layer, workers, facts).await
             }
             Origin::Local(archive) => {
                 local::segment(shared, archive, number, (layer, workers), facts).await
             }
         }
-    })
+    });
+    match session {
+        Some(session) => flight.heard_by(&session),
+        None => flight,
+    }
 }
 
 /// An image that is in the cache.
@@ -473,6 +482,7 @@ fn done(
     let segments = segments.map(|key| format!("{}/data", path(&Entry::Segment(key))));
     v1::PullDone {
         lease: String::new(),
+        found_by: Vec::new(),
         digest: image.chosen.digest.to_string(),
         source: image.chosen.source.clone(),
         cached,

@@ -23,7 +23,7 @@ use super::asking::Asked;
 use crate::clock;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
-use crate::flights::Joined;
+use crate::flights::{Joined, heard};
 
 /// How long an answer is shared with identical requests that begin while the first is served.
 const SHARED: Duration = Duration::from_secs(1);
@@ -81,12 +81,14 @@ impl Answered {
 pub(crate) async fn resolve(daemon: &Daemon, asked: &Asked) -> Result<Answered, Failure> {
     let rights = &asked.rights;
     let (shared, sources, given) = (daemon.clone(), asked.sources.clone(), rights.given.clone());
-    let work = move |_| async move {
+    let work = move |facts| async move {
+        let sources = heard(&sources, &facts);
         shared.counts.tags_asked.add(1);
         let resolved = sources.resolve().await?;
         Ok(Answer { resolved, rights: given.list() })
     };
     let flight = daemon.tags.join_within(SHARED, &rights.identity, "a tag", 0, work);
+    let flight = flight.heard_by(&asked.session);
     let answer = flight.landed().await?;
     daemon.counts.tags_shared.add((!flight.is_own()).into());
     Ok(Answered { answer, _flight: flight })

@@ -4,6 +4,7 @@
 //! layers that others may have started. Not here: words for the user, the output file (the
 //! client's).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use orlop_config::settings::Settings;
@@ -25,6 +26,7 @@ use super::needs::{self, Needs};
 use crate::caller::{Caller, Told};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
+use crate::flights::heard;
 
 /// How often an image is looked for of which another node removes something meanwhile.
 const TRIES: u32 = 4;
@@ -229,6 +231,34 @@ async fn bring(
     for warning in &chosen.warnings {
         warn(events, warning.clone()).await;
     }
+    let found_by = found_by(daemon, &wanted.reference, &chosen);
+    let mut pulled = make(daemon, settings, wanted, sources, chosen, events).await?;
+    pulled.done.found_by = found_by;
+    Ok(pulled)
+}
+
+/// Where the documents and tags are that lead to an image.
+fn found_by(daemon: &Daemon, reference: &Reference, chosen: &Chosen) -> Vec<String> {
+    let documents = [&chosen.top.digest, &chosen.digest, &chosen.manifest.config.digest];
+    let documents: BTreeSet<_> = documents.into_iter().cloned().map(Entry::Blob).collect();
+    let mut names = lookup::names(reference);
+    for digest in [&chosen.top.digest, &chosen.digest] {
+        names.push(lookup::by_digest(reference, digest));
+    }
+    names.sort();
+    names.dedup();
+    let entries = documents.into_iter().chain(Store::tag_entries(&names));
+    entries.map(|entry| daemon.store.path(&entry).to_string_lossy().into_owned()).collect()
+}
+
+async fn make(
+    daemon: &Daemon,
+    settings: &Settings,
+    wanted: &Wanted,
+    sources: Option<&Sources>,
+    chosen: Chosen,
+    events: &Events,
+) -> Result<Pulled, Failure> {
     let times = claims::Times::of(settings);
     if wanted.is_oras {
         let output = wanted.target.output;
@@ -349,6 +379,7 @@ async fn pull_sif(
     let path = daemon.store.path(&entry);
     let done = v1::PullDone {
         lease: String::new(),
+        found_by: Vec::new(),
         digest: chosen.digest.to_string(),
         source: chosen.source.clone(),
         cached,
@@ -378,9 +409,11 @@ async fn fetch_sif(
     let digest = layer.digest.to_string();
     let join = || {
         let (shared, sources, wanted) = (daemon.clone(), sources.clone(), layer.clone());
-        vec![daemon.blobs.join(&digest, digest.clone(), layer.size, move |facts| {
-            blob::blob(shared, sources, wanted, times, facts)
-        })]
+        let session = sources.session().clone();
+        let flight = daemon.blobs.join(&digest, digest.clone(), layer.size, move |facts| {
+            blob::blob(shared, heard(&sources, &facts), wanted, times, facts)
+        });
+        vec![flight.heard_by(&session)]
     };
     match land(join, events).await {
         Ok(_) => Ok(()),

@@ -7,10 +7,9 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use orlop_credentials::precedence::Known;
-use orlop_oci::{Digest, Host};
+use orlop_oci::{Algorithm, Digest, Host};
 use orlop_proto::v1::{self, Kind, pull_done, pull_event};
-use orlop_registry::{Notice, Session, WebStream};
+use orlop_registry::{Looked, Notice, Session, WebStream};
 use orlop_sif::{ImageKind, Sif, recognise};
 use orlop_squashfs::Window;
 use orlop_store::{BlobDraft, Entry, Leased, Tag};
@@ -44,12 +43,8 @@ pub(crate) struct Wanted {
 struct Nobody(mpsc::UnboundedSender<String>);
 
 impl orlop_registry::Caller for Nobody {
-    fn credential<'a>(
-        &'a self,
-        _: &'a Host,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Known>, orlop_credentials::Error>> {
-        Box::pin(async { Ok(None) })
+    fn credential<'a>(&'a self, _: &'a Host, _: &'a str) -> BoxFuture<'a, Looked> {
+        Box::pin(async { Looked { found: Ok(None), warnings: Vec::new() } })
     }
 
     fn notice(&self, notice: Notice) {
@@ -182,6 +177,7 @@ fn pulled(daemon: &Daemon, source: &str, digest: &Digest, leased: Leased, cached
     let path = daemon.store.path(&Entry::Blob(digest.clone()));
     let done = v1::PullDone {
         lease: String::new(),
+        found_by: Vec::new(),
         digest: digest.to_string(),
         source: source.to_owned(),
         cached,
@@ -204,7 +200,8 @@ async fn download(
     facts: &Facts,
 ) -> Result<(Digest, Leased), Failure> {
     let store = daemon.store.clone();
-    let mut draft = daemon.blocking("draft", move || Ok(store.draft_blob()?)).await?;
+    let mut draft =
+        daemon.blocking("draft", move || Ok(store.draft_blob(Algorithm::Sha256)?)).await?;
     let (mut at, mut is_checked) = (0_u64, false);
     while let Some(piece) = stream.next().await {
         let piece = piece?;

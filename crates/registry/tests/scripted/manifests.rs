@@ -54,6 +54,42 @@ async fn a_second_session_knows_the_host() {
 }
 
 #[tokio::test]
+async fn what_shared_work_is_told_is_passed_on_and_said_once() {
+    let registry = Registry::new().image("a:1", Image::tiny()).start();
+    let site = Site::new();
+    let sources = site.sources(&registry, "a:1");
+    sources.resolve().await.unwrap();
+    let (sender, heard) = std::sync::mpsc::channel();
+    let shared = sources.heard_by(move |notice| sender.send(notice).unwrap());
+    shared.resolve().await.unwrap();
+    let plain = Notice::PlainHttp { host: registry.host() };
+    let heard: Vec<_> = heard.try_iter().collect();
+    assert_eq!(heard, std::slice::from_ref(&plain), "also what the session knew before");
+    let other = site.session();
+    for _ in 0..2 {
+        heard.iter().for_each(|notice| other.pass_on(notice.clone()));
+        heard.iter().for_each(|notice| sources.session().pass_on(notice.clone()));
+    }
+    assert_eq!(site.notices(), [plain.clone(), plain], "once each session");
+}
+
+#[tokio::test]
+async fn a_plain_registry_that_is_down_is_named_as_it_was_spoken_to() {
+    let registry = Registry::new().image("a:1", Image::tiny()).start();
+    let site = Site::new();
+    let sources = site.sources(&registry, "a:1");
+    sources.resolve().await.unwrap();
+    let host = registry.host();
+    drop(registry);
+    let error = sources.resolve().await.unwrap_err();
+    assert!(error.to_string().contains(&format!("http://{host}")), "{error}");
+    // Nobody has ever spoken to it.
+    let sources = Site::new().session().sources(vec![site::source(&host, "a:1")]);
+    let error = sources.resolve().await.unwrap_err();
+    assert!(error.to_string().contains(&format!("https://{host}")), "{error}");
+}
+
+#[tokio::test]
 async fn a_registry_that_asks_for_nobody_is_told_no_password() {
     let registry = Registry::new().image("a:1", Image::tiny()).start();
     let site = Site::logged_in(&[(&registry.host(), "me", "hunter2")]);

@@ -14,7 +14,8 @@ use orlop_credentials::precedence::Known;
 use orlop_kit::Registry;
 use orlop_oci::{By, Descriptor, Document, Host, Manifest, Reference};
 use orlop_registry::{
-    Caller, Clock, Error, Limits, Notice, Pool, Position, Session, Source, Sources, Surroundings,
+    Caller, Clock, Error, Limits, Looked, Notice, Pool, Position, Session, Source, Sources,
+    Surroundings,
 };
 
 /// A caller that knows some logins and remembers what it is told.
@@ -26,18 +27,16 @@ pub(crate) struct Ears {
 }
 
 impl Caller for Ears {
-    fn credential<'a>(
-        &'a self,
-        host: &'a Host,
-        path: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Known>, orlop_credentials::Error>> {
+    fn credential<'a>(&'a self, host: &'a Host, path: &'a str) -> BoxFuture<'a, Looked> {
         held(&self.asked).push(format!("{host}/{path}"));
         let known = self.logins.get(host.as_str()).cloned();
-        async move { Ok(known) }.boxed()
+        async move { Looked { found: Ok(known), warnings: Vec::new() } }.boxed()
     }
 
     fn notice(&self, notice: Notice) {
-        held(&self.notices).push(notice);
+        if !matches!(notice, Notice::Login { .. }) {
+            held(&self.notices).push(notice);
+        }
     }
 }
 

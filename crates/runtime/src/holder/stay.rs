@@ -1,8 +1,9 @@
 //! An image's stay in the cache: what keeps other nodes' collectors off it, and what is done when a
 //! file of it no longer serves.
 //!
-//! `flock` keeps this node's collector off. For those of other nodes the holder has a lease file,
-//! which it renews and in the end removes. A segment that was removed on the server all the same
+//! `flock` keeps this node's collector off the files that are open. For those of other nodes, and for
+//! what the image is found by, the holder has a lease file, which it holds, renews and in the end
+//! removes. A segment that was removed on the server all the same
 //! (ESTALE), or that is damaged, is opened anew by its name: the same name means the same bytes. A
 //! damaged one without a successor is marked ([`DOUBTED`]): the daemon reads it whole before it is
 //! used again, and has it made anew. Source: design, section 6; reliability, rows F34 and F48.
@@ -24,6 +25,9 @@ use rustix::fs::{
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+/// How often a lease is tried to be locked, a millisecond apart.
+const TRIES: u32 = 20;
+
 /// Where an image lies in a cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
@@ -33,6 +37,9 @@ pub struct Names {
     pub files: Vec<String>,
     /// How many of the last of `files` are segments' data files, in the recipe's order.
     pub segments: usize,
+    /// What the image is found by without a registry, relative to the cache's directory. It need not
+    /// be there.
+    pub found_by: Vec<String>,
     /// Milliseconds between two renewals of the lease.
     pub renew_ms: u64,
 }
@@ -44,7 +51,7 @@ impl Names {
     /// Whether they are short enough for a message to the holder.
     pub(super) fn fit(&self) -> bool {
         let bytes = |sum: usize, name: &String| sum.saturating_add(name.len()).saturating_add(3);
-        self.files.iter().fold(self.lease.len(), bytes) < Self::MOST
+        self.files.iter().chain(&self.found_by).fold(self.lease.len(), bytes) < Self::MOST
     }
 }
 
@@ -79,7 +86,7 @@ impl Stay {
         let _zeros = rustix::rand::getrandom(&mut unique, rustix::rand::GetRandomFlags::NONBLOCK);
         let name = format!("{}.{:016x}", self.names.lease, u64::from_ne_bytes(unique));
         // Without a lease the image is used as any other file: at the other nodes' mercy.
-        let _written = self.renew(&name);
+        let mut written = self.renew(&name);
         let gone = self.names.files.iter().find(|file| {
             let found = statat(&self.cache, file.as_str(), AtFlags::SYMLINK_NOFOLLOW);
             matches!(found, Err(Errno::NOENT | Errno::STALE))
@@ -93,25 +100,44 @@ impl Stay {
         let pause = Duration::from_millis(self.names.renew_ms);
         std::thread::Builder::new().name("lease".to_owned()).spawn(move || {
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                let _renewed = stay.renew(&name);
+                // The one that is held is let go when there is another.
+                if let Ok(renewed) = stay.renew(&name) {
+                    written = Ok(renewed);
+                }
             }
+            drop(written);
         })?;
         lease.stop = Some(stop);
         Ok(lease)
     }
 
-    /// Makes or renews a lease file.
-    fn renew(&self, name: &str) -> io::Result<()> {
+    /// Makes or renews a lease file, and holds it.
+    fn renew(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.cache, name, flags, Mode::RUSR | Mode::WUSR)?;
         let file = File::from(file);
-        let mut text = self.names.files.join("\n");
-        text.push('\n');
+        lock(&file);
+        let files = self.names.files.iter().chain(&self.names.found_by);
+        let text: String = files.map(|file| format!("{file}\n")).collect();
         // The same bytes each time: a lease is whole at every moment after the first.
         std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), 0)?;
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         futimens(&file, &Timestamps { last_access: now, last_modification: now })?;
-        Ok(())
+        Ok(file)
+    }
+}
+
+/// Locks a lease. A collector that tries whether somebody does holds it for an instant.
+fn lock(file: &File) {
+    for _ in 0..TRIES {
+        match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                let wait = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+                let _ = rustix::event::poll(&mut [], Some(&wait));
+            }
+            // Where locks do not work, the lease counts by its age.
+            _ => return,
+        }
     }
 }
 
@@ -160,6 +186,7 @@ mod tests {
             lease: "leases/here.boot".to_owned(),
             files: vec!["recipes/r".to_owned(), "segments/0".to_owned(), "segments/1".to_owned()],
             segments: 2,
+            found_by: vec!["tags/t".to_owned()],
             renew_ms,
         };
         Stay::new(OwnedFd::from(File::open(cache).expect("a directory")), names)
@@ -187,7 +214,7 @@ mod tests {
         let lease = stay(cache.path(), 5).lease().expect("leased");
         let path = leases(cache.path()).pop().expect("a lease");
         let text = std::fs::read_to_string(&path).expect("read");
-        assert_eq!(text, "recipes/r\nsegments/0\nsegments/1\n");
+        assert_eq!(text, "recipes/r\nsegments/0\nsegments/1\ntags/t\n");
         // Swept, as a node that slept for long finds it.
         std::fs::remove_file(&path).expect("removed");
         let start = std::time::Instant::now();
@@ -195,6 +222,9 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(10), "it is made again");
             std::thread::yield_now();
         }
+        let held = File::open(&path).expect("opened");
+        let alone = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        assert_eq!(rustix::fs::flock(&held, alone), Err(Errno::WOULDBLOCK), "it is held");
         drop(lease);
         // A renewal that was under way may come after the removal: then it dies of age.
         assert!(leases(cache.path()).len() <= 1);

@@ -3,20 +3,21 @@
 //! One process writes it at a time (`flock`). Bytes that may not have reached the disk are not
 //! taken for what they were: within one boot the page cache keeps what a killed process wrote, and
 //! all but the last MiB is gone on from; under another boot or on another host only what the
-//! `.mark` file says was synced. What a partial becomes is hashed from the bytes on disk, all of
-//! them, whoever wrote them.
+//! `.mark` file says was synced, and in a file of its own: a node that was frozen and whose locks are
+//! not seen here may write on into the one it has open. What a partial becomes is hashed from the
+//! bytes on disk, all of them, whoever wrote them.
 //!
 //! Not here: asking a registry for the rest (`orlop-registry`), who waits for it (the daemon).
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use orlop_config::limits;
 use orlop_oci::{Digest, Hasher};
-use orlop_publish::PublishError;
+use orlop_publish::{Draft, Mode, PublishError};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -230,12 +231,13 @@ impl Partial {
             return Err(Error::NotTheBytes { expected, actual });
         }
         let target = self.store.own_path(entry);
+        if !is_at(&self.file, &self.path) {
+            return self.theirs(entry);
+        }
         match orlop_publish::adopt(&self.file, &self.path, &target) {
             Ok(()) => {}
             Err(PublishError::Disk { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
-                let theirs = self.store.open_leased(entry)?;
-                let theirs = theirs.filter(|leased| leased.bytes() == self.size);
-                return theirs.ok_or_else(|| Error::errno("publish", &self.path, Errno::STALE));
+                return self.theirs(entry);
             }
             Err(error) => return Err(Error::publish(0, error)),
         }
@@ -246,14 +248,24 @@ impl Partial {
         Leased::take(file, &target)
     }
 
+    /// What another node has published that took this download over.
+    fn theirs(&self, entry: &Entry) -> Result<Leased, Error> {
+        let theirs = self.store.open_leased(entry)?;
+        let theirs = theirs.filter(|leased| leased.bytes() == self.size);
+        theirs.ok_or_else(|| Error::errno("publish", &self.path, Errno::STALE))
+    }
+
     /// Removes the download: what was made of it is published, or it is worthless. Dropping the
     /// file that is left without a name gives its bytes back, which takes its time where there are
     /// many.
     #[must_use = "dropping it takes its time"]
     pub fn discard(self) -> File {
-        // Best effort: collection finds what is left.
-        drop(std::fs::remove_file(&self.path));
-        drop(std::fs::remove_file(self.store.layout().mark(&self.digest)));
+        // Another node may have taken it over.
+        if is_at(&self.file, &self.path) {
+            // Best effort: collection finds what is left.
+            drop(std::fs::remove_file(&self.path));
+            drop(std::fs::remove_file(self.store.layout().mark(&self.digest)));
+        }
         self.file
     }
 
@@ -268,6 +280,10 @@ impl Partial {
         let kept = if same_boot { there.saturating_sub(limits::PARTIAL_DISTRUST_BYTES) } else { 0 };
         self.synced = mark.synced.min(there);
         self.have = kept.max(self.synced);
+        if !same_boot && length > 0 {
+            self.take_over()?;
+            return self.write_mark();
+        }
         // ext4 writes a file that was cut to nothing to the disk when it is closed, also one without
         // a name: hundreds of megabytes that nobody needs any more.
         if length != self.have {
@@ -279,7 +295,38 @@ impl Partial {
         Ok(())
     }
 
+    /// Goes on in a file of one's own, with what is trusted of the other; with nothing where there
+    /// is no room for both.
+    fn take_over(&mut self) -> Result<(), Error> {
+        let copied = match self.copy(self.have) {
+            Err(Error::DiskFull { .. }) if self.have > 0 => {
+                (self.have, self.synced) = (0, 0);
+                self.copy(0)
+            }
+            copied => copied,
+        };
+        self.file = copied?;
+        let locked = rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive);
+        match locked {
+            Err(Errno::WOULDBLOCK) => Err(Error::Busy { digest: self.digest.clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts a copy of the first `bytes` bytes in the file's place.
+    fn copy(&self, bytes: u64) -> Result<File, Error> {
+        let failed = |error| Error::publish(bytes, error);
+        let tmp = self.store.layout().tmp();
+        let draft = Draft::within(&tmp, &self.path, Mode::Exact(0o600)).map_err(failed)?;
+        io::copy(&mut (&self.file).take(bytes), &mut draft.file())
+            .map_err(|cause| Error::disk("write", &self.path, bytes, cause))?;
+        draft.replace().map_err(failed)
+    }
+
     fn write_mark(&self) -> Result<(), Error> {
+        if !is_at(&self.file, &self.path) {
+            return Ok(());
+        }
         let path = self.store.layout().mark(&self.digest);
         let mark = Mark { boot: self.store.host_boot(), synced: self.synced };
         let bytes = serde_json::to_vec(&mark)
@@ -311,7 +358,7 @@ pub struct PartialReader {
 }
 
 impl Read for PartialReader {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let wanted = left.min(buffer.len());
         let got = self.file.read_at(buffer.get_mut(..wanted).unwrap_or_default(), self.at)?;

@@ -65,6 +65,44 @@ fn f36_after_another_boot_only_what_was_synced_is_trusted() {
 }
 
 #[test]
+fn f44_a_node_whose_locks_are_not_seen_writes_on_into_a_file_of_its_own() {
+    let (directory, frozen) = store();
+    let (bytes, digest) = blob(3 << 20);
+    let mut thawed = frozen.partial(&digest, 3 << 20).unwrap();
+    thawed.append(&bytes[..2000]).unwrap();
+    thawed.sync().unwrap();
+    thawed.append(&bytes[2000..3000]).unwrap();
+    // On a file system that grants every lock.
+    rustix::fs::flock(&thawed.file, FlockOperation::Unlock).unwrap();
+    let other = on_host(&directory, "there");
+    let mut taken = other.partial(&digest, 3 << 20).unwrap();
+    assert_eq!(taken.have(), 2000);
+    assert!(matches!(other.partial(&digest, 3 << 20), Err(Error::Busy { .. })));
+    taken.append(&bytes[2000..]).unwrap();
+    // Whatever it writes, marks or throws away is its own.
+    thawed.append(b"wrong").unwrap();
+    thawed.sync().unwrap();
+    drop(thawed.discard());
+    let taken = taken.publish().unwrap();
+    assert!(fs::read(taken.path()).unwrap() == bytes);
+}
+
+#[test]
+fn f44_a_thawed_node_publishes_nothing_that_another_is_at() {
+    let (directory, frozen) = store();
+    let (bytes, digest) = blob(3000);
+    let mut thawed = frozen.partial(&digest, 3000).unwrap();
+    thawed.append(&bytes[..2000]).unwrap();
+    rustix::fs::flock(&thawed.file, FlockOperation::Unlock).unwrap();
+    let mut taken = on_host(&directory, "there").partial(&digest, 3000).unwrap();
+    taken.append(&bytes[..10]).unwrap();
+    thawed.append(&bytes[2000..]).unwrap();
+    assert!(thawed.publish().unwrap_err().is_stale());
+    taken.append(&bytes[10..]).unwrap();
+    assert_eq!(taken.publish().unwrap().bytes(), 3000);
+}
+
+#[test]
 fn wrong_bytes_are_gone_and_never_a_blob() {
     let (_directory, store) = store();
     let (bytes, digest) = blob(1000);
