@@ -17,7 +17,9 @@ fn with_plain_home(registry: &Registry) -> Option<(Site, Vec<u8>)> {
     let golden = bytes(&whole, "a.sif");
     let bare = Site::new(&programs());
     let home = bare.home();
-    Some((bare.with_disk(&home)?.insecure(registry), golden))
+    let site = bare.with_disk(&home)?.insecure(registry);
+    site.disk().is_plain();
+    Some((site, golden))
 }
 
 #[test]

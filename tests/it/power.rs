@@ -10,17 +10,33 @@ use orlop_kit::disk::{Loss, WriteLog};
 use orlop_kit::{Image, Layer, Registry, Site, tools};
 use std::path::Path;
 
+/// Whether a disk makes files without a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Usual,
+    Plain,
+}
+
 /// A site whose home is a disk that writes down what is done to it, from here on.
-fn recorded(registries: &[&Registry]) -> Option<Site> {
+fn recorded(registries: &[&Registry], kind: Kind) -> Option<Site> {
     let bare = Site::new(&programs());
     let home = bare.home();
     let mut site = bare.with_disk(&home)?;
     for registry in registries {
         site = site.insecure(registry);
     }
+    if kind == Kind::Plain {
+        site.disk().is_plain();
+    }
     site.disk().settles();
     site.disk().mark("begin");
     Some(site)
+}
+
+/// Checks that the programs wrote as they do on such a disk. Without root the kit has plain ones.
+fn is_met(site: &Site, kind: Kind) {
+    let is_usual = kind == Kind::Usual && rustix::process::geteuid().is_root();
+    assert_eq!(site.disk().nameless() > 0, is_usual, "{kind:?} disk");
 }
 
 /// The losses that are tried at every point.
@@ -67,9 +83,14 @@ fn check_logins(at: &Path, promised: &[(&str, bool)], after: &str) {
 
 #[test]
 fn f36_a_login_that_said_so_is_there_after_a_power_cut_at_any_point() {
+    cut_logins(Kind::Usual);
+    cut_logins(Kind::Plain);
+}
+
+fn cut_logins(kind: Kind) {
     let one = Registry::new().auth(basic()).image("a:1", Image::tiny()).start();
     let two = Registry::new().auth(basic()).image("a:1", Image::tiny()).start();
-    let Some(site) = recorded(&[&one, &two]) else { return };
+    let Some(site) = recorded(&[&one, &two], kind) else { return };
     log_in(&site, &one, &[]).success();
     site.disk().mark("one is in");
     log_in(&site, &two, &[]).success();
@@ -79,6 +100,7 @@ fn f36_a_login_that_said_so_is_there_after_a_power_cut_at_any_point() {
     site.orlop(["registry", "logout", &uri]).success();
     site.disk().mark("one is out");
     site.stop();
+    is_met(&site, kind);
 
     let log = site.disk().log();
     let (host, other) = (one.host(), two.host());
@@ -94,18 +116,18 @@ fn f36_a_login_that_said_so_is_there_after_a_power_cut_at_any_point() {
         }
         promised
     };
-    let all = crashes(&log, 150);
-    tools::say(&format!("{} operations of logins, {} cuts", log.len(), all.len()));
+    let all = crashes(&log, 80);
+    tools::say(&format!("{kind:?} disk: {} operations of logins, {} cuts", log.len(), all.len()));
     for (cut, loss) in all {
         let left = tempfile::tempdir().unwrap();
         log.restore(cut, loss, left.path());
-        let after = format!("a cut after {cut} operations, {loss:?} lost");
+        let after = format!("{kind:?} disk, a cut after {cut} operations, {loss:?} lost");
         check_logins(left.path(), &promised(cut), &after);
     }
 
     // The programs go on from what is left.
-    for (cut, loss) in crashes(&log, 4) {
-        let after = format!("a cut after {cut} operations, {loss:?} lost");
+    for (cut, loss) in crashes(&log, 2) {
+        let after = format!("{kind:?} disk, a cut after {cut} operations, {loss:?} lost");
         let bare = Site::new(&programs());
         log.restore(cut, loss, &bare.home());
         let next = bare.insecure(&one).insecure(&two).after_reboot();
@@ -131,24 +153,34 @@ fn image() -> Image {
 
 #[test]
 fn f36_a_pull_leaves_nothing_half_written_that_is_taken_for_whole() {
+    cut_a_pull(Kind::Usual);
+    cut_a_pull(Kind::Plain);
+}
+
+fn cut_a_pull(kind: Kind) {
     let registry = Registry::new().image("a:1", image()).start();
     let uri = registry.docker("a:1");
     let whole = site(&registry);
     whole.orlop(["pull", "a.sif", &uri]).success();
     let golden = bytes(&whole, "a.sif");
-    let Some(site) = recorded(&[&registry]) else { return };
+    let Some(site) = recorded(&[&registry], kind) else { return };
     let sif = site.home().join("a.sif").display().to_string();
     site.orlop(["pull", &sif, &uri]).success();
     site.disk().mark("pulled");
     site.orlop(["cache", "pin", &uri]).success();
     site.disk().mark("pinned");
     site.stop();
+    is_met(&site, kind);
 
     let log = site.disk().log();
-    let crashes = crashes(&log, 6);
-    tools::say(&format!("{} operations of a pull, {} cuts", log.len(), crashes.len()));
+    let crashes = crashes(&log, 3);
+    tools::say(&format!(
+        "{kind:?} disk: {} operations of a pull, {} cuts",
+        log.len(),
+        crashes.len()
+    ));
     for (cut, loss) in crashes {
-        let after = format!("a cut after {cut} operations, {loss:?} lost");
+        let after = format!("{kind:?} disk, a cut after {cut} operations, {loss:?} lost");
         // A claim that came through is that of a boot that is over: nobody waits long for it.
         let bare = Site::new(&programs()).env("ORLOP_LIMITS_CLAIM_STALE", "1s");
         log.restore(cut, loss, &bare.home());

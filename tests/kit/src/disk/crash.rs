@@ -58,7 +58,7 @@ impl WriteLog {
         let mut files = Files::new(self.owner);
         // What has a name must be something, whether its making was lost or not.
         for op in &self.ops[..cut] {
-            if let Op::Make { node, made, .. } = op {
+            if let Op::Make { node, made, .. } | Op::Begin { node, made } = op {
                 files.keep(*node, &Node { names_of_it: 0, ..(**made).clone() });
             }
         }

@@ -34,6 +34,11 @@ pub(super) enum Op {
         name: OsString,
         made: Box<Node>,
     },
+    /// A file without a name.
+    Begin {
+        node: u64,
+        made: Box<Node>,
+    },
     Write {
         node: u64,
         at: u64,
@@ -159,6 +164,7 @@ impl Files {
                 self.keep(*node, made);
                 self.set_name(*parent, name, *node);
             }
+            Op::Begin { node, made } => self.keep(*node, made),
             Op::Write { node, at, bytes } => {
                 if let Some(node) = self.nodes.get_mut(node) {
                     let at = usize::try_from(*at).expect("disks in memory are small");

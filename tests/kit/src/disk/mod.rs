@@ -1,11 +1,13 @@
 //! A disk in memory, served by FUSE: it hangs, refuses and folds names on demand, and writes down
 //! what was done to it so that power cuts can be played ([`WriteLog`]).
 //!
-//! It has neither files without a name, nor reflinks, nor copies of its own: who uses it works by
-//! plain calls. Not here: faults of single calls ([`crate::faults`]).
+//! It has files without a name where the kit is root, unless it is told to be plain, and neither
+//! reflinks nor copies of its own. Not here: faults of single calls ([`crate::faults`]).
 
+mod acts;
 mod crash;
 mod files;
+mod nameless;
 mod serve;
 
 pub use crash::{Loss, WriteLog};
@@ -26,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 struct Manner {
     hangs: bool,
     folds: bool,
+    /// It makes no files without a name.
+    is_plain: bool,
     /// What closing a file that was written gives.
     close: Option<Errno>,
 }
@@ -63,13 +67,18 @@ impl Disk {
             waiting: 0,
         };
         let shared: Shared = Arc::new((Mutex::new(state), Condvar::new()));
-        let mut config = Config::default();
-        config.mount_options = vec![MountOption::FSName("orlop-kit".to_owned())];
-        if person != Person::own() {
-            config.acl = SessionACL::All;
-        }
         let served = serve::Served::new(Arc::clone(&shared));
-        match fuser::spawn_mount(served, at, &config) {
+        let session = if nameless::is_possible() {
+            nameless::mount(served, at, person)
+        } else {
+            let mut config = Config::default();
+            config.mount_options = vec![MountOption::FSName("orlop-kit".to_owned())];
+            if person != Person::own() {
+                config.acl = SessionACL::All;
+            }
+            fuser::spawn_mount(served, at, &config)
+        };
+        match session {
             Ok(session) => {
                 let at = at.to_owned();
                 Some(Self { shared, owner, at, session: Some(session) })
@@ -97,6 +106,17 @@ impl Disk {
         crate::until("somebody waits for the disk", || {
             if self.state().waiting > 0 { Ok(()) } else { Err(()) }
         });
+    }
+
+    /// Files without a name are refused from now on.
+    pub fn is_plain(&self) {
+        self.state().manner.is_plain = true;
+    }
+
+    /// How many files were made without a name.
+    #[must_use]
+    pub fn nameless(&self) -> usize {
+        self.state().log.iter().filter(|op| matches!(op, Op::Begin { .. })).count()
     }
 
     /// Names that differ in case alone are one.

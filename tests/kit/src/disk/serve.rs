@@ -1,18 +1,18 @@
 //! The kernel's requests to a disk, each turned into one operation on its files.
 
+use super::acts::{Outcome, now, time};
 use super::files::{Files, Node, Op};
-use super::{PATIENCE, Shared, State};
+use super::{PATIENCE, Shared, State, nameless};
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
-    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, KernelConfig,
+    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
-use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 /// The kernel asks each time: nothing that changes is remembered wrongly.
 const KEPT: Duration = Duration::ZERO;
@@ -22,8 +22,6 @@ const GENERATION: Generation = Generation(0);
 pub(super) struct Served {
     shared: Shared,
 }
-
-type Outcome<T> = Result<T, Errno>;
 
 impl Served {
     pub(super) const fn new(shared: Shared) -> Self {
@@ -42,115 +40,14 @@ impl Served {
     }
 }
 
-impl State {
-    fn act(&mut self, op: Op) {
-        self.files.apply(&op);
-        self.log.push(op);
-    }
-
-    fn spelled(&self, name: &OsStr) -> OsString {
-        if self.manner.folds { name.to_ascii_lowercase() } else { name.to_owned() }
-    }
-
-    fn node(&self, number: INodeNo) -> Outcome<&Node> {
-        self.files.nodes.get(&number.0).ok_or(Errno::ESTALE)
-    }
-
-    fn find(&self, parent: INodeNo, name: &OsStr) -> Outcome<u64> {
-        self.files.find(parent.0, &self.spelled(name)).ok_or(Errno::ENOENT)
-    }
-
-    fn attributes(&self, number: u64) -> Outcome<FileAttr> {
-        let node = self.node(INodeNo(number))?;
-        let size = node.link.as_ref().map_or(node.bytes.len(), |text| text.len()) as u64;
-        let kind = match (&node.names, &node.link) {
-            (Some(_), _) => FileType::Directory,
-            (_, Some(_)) => FileType::Symlink,
-            _ => FileType::RegularFile,
-        };
-        let [access, change] = node.times.map(|(seconds, more)| {
-            UNIX_EPOCH + Duration::new(seconds.try_into().unwrap_or_default(), more)
-        });
-        Ok(FileAttr {
-            ino: INodeNo(number),
-            size,
-            blocks: size.div_ceil(512),
-            atime: access,
-            mtime: change,
-            ctime: change,
-            crtime: change,
-            kind,
-            perm: u16::try_from(node.mode & 0o7777).unwrap_or_default(),
-            nlink: node.names_of_it,
-            uid: node.owner.0,
-            gid: node.owner.1,
-            rdev: 0,
-            blksize: 4096,
-            flags: 0,
-        })
-    }
-
-    fn make(&mut self, asked: &Request, parent: INodeNo, name: &OsStr, node: Node) -> Outcome<u64> {
-        if self.find(parent, name).is_ok() {
-            return Err(Errno::EEXIST);
-        }
-        let number = self.files.next;
-        let made = Box::new(Node { owner: (asked.uid(), asked.gid()), times: [now(); 2], ..node });
-        let name = self.spelled(name);
-        self.act(Op::Make { node: number, parent: parent.0, name, made });
-        Ok(number)
-    }
-
-    fn remove(&mut self, parent: INodeNo, name: &OsStr, directory: bool) -> Outcome<()> {
-        let number = self.find(parent, name)?;
-        match &self.node(INodeNo(number))?.names {
-            Some(_) if !directory => return Err(Errno::EISDIR),
-            Some(names) if !names.is_empty() => return Err(Errno::ENOTEMPTY),
-            None if directory => return Err(Errno::ENOTDIR),
-            _ => {}
-        }
-        let name = self.spelled(name);
-        self.act(Op::Remove { node: number, parent: parent.0, name });
-        Ok(())
-    }
-
-    fn rename(
-        &mut self,
-        (from, old): (INodeNo, &OsStr),
-        (to, new): (INodeNo, &OsStr),
-        flags: RenameFlags,
-    ) -> Outcome<()> {
-        let number = self.find(from, old)?;
-        if let Ok(there) = self.find(to, new) {
-            if flags.contains(RenameFlags::RENAME_NOREPLACE) {
-                return Err(Errno::EEXIST);
-            }
-            if self.node(INodeNo(there))?.names.as_ref().is_some_and(|names| !names.is_empty()) {
-                return Err(Errno::ENOTEMPTY);
-            }
-        }
-        let (old, new) = (self.spelled(old), self.spelled(new));
-        self.act(Op::Rename { node: number, from: from.0, old, to: to.0, new });
-        Ok(())
-    }
-}
-
-fn now() -> (i64, u32) {
-    let now = clock_gettime(ClockId::Realtime);
-    (now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or_default())
-}
-
-fn time(wanted: TimeOrNow) -> (i64, u32) {
-    match wanted {
-        TimeOrNow::Now => now(),
-        TimeOrNow::SpecificTime(at) => {
-            let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-            (i64::try_from(since.as_secs()).unwrap_or_default(), since.subsec_nanos())
-        }
-    }
-}
-
 impl Filesystem for Served {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        config
+            .set_max_write(nameless::MOST)
+            .map(drop)
+            .map_err(|_| std::io::ErrorKind::InvalidInput.into())
+    }
+
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let state = self.state();
         match state.find(parent, name).and_then(|number| state.attributes(number)) {
@@ -305,7 +202,7 @@ impl Filesystem for Served {
     ) {
         let mut state = self.state();
         let node = Node { mode: mode & 0o7777 & !umask, ..Node::default() };
-        let made = state.make(asked, parent, name, node);
+        let made = state.begin(asked, parent, name, node);
         match made.and_then(|number| state.attributes(number)) {
             Ok(found) => {
                 let (handle, flags) = (FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
