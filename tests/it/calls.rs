@@ -1,10 +1,11 @@
 //! Every system call of a command refused in turn (row F29): it ends well or says what was refused
-//! where, within ten seconds, and everything is whole afterwards. A few positions of each command,
+//! where, within ten seconds, everything is whole afterwards, and no blob is fetched whole that was
+//! published before. A few positions of each command,
 //! spread over all; as many as `ORLOP_KIT_ROUNDS` says, and all of them with each error for 0.
 
 use crate::world::{SECRET, basic, bytes, site};
 use orlop_kit::faults::{Hit, Position, Positions};
-use orlop_kit::{Faults, Image, Outcome, Registry, Site, tools};
+use orlop_kit::{Faults, Image, Outcome, Registry, Route, Site, config, layer, tools};
 use rustix::io::Errno;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -41,6 +42,8 @@ struct World {
     faults: Faults,
     registry: Registry,
     site: Site,
+    /// What an undisturbed pull leaves in the cache of the image's one layer, and of its documents.
+    published: [Vec<String>; 2],
     image: String,
     golden: Vec<u8>,
 }
@@ -61,7 +64,13 @@ fn world_with(others: &[&Registry]) -> Option<World> {
     let image = registry.docker("a:1");
     site.orlop(["pull", "golden.sif", &image]).success();
     let golden = bytes(&site, "golden.sif");
-    Some(World { faults, registry, site, image, golden })
+    let published = ["segments/", "blobs/"].map(|directory| {
+        let mut paths = site.tree(&site.cache());
+        paths.retain(|path| path.starts_with(directory) && !path.ends_with('/'));
+        paths
+    });
+    assert!(published.iter().all(|paths| paths.len() == 2), "{published:?}");
+    Some(World { faults, registry, site, published, image, golden })
 }
 
 impl World {
@@ -71,6 +80,25 @@ impl World {
         let timeout = tools::find("timeout").expect("coreutils are there");
         let words = ["-s", "KILL", "12", &orlop].into_iter().chain(words.iter().copied());
         self.site.program(&timeout, words).input(input).outcome()
+    }
+
+    /// Whether the cache has the layer, and the config.
+    fn has(&self) -> [bool; 2] {
+        let is_there = |path: &String| self.site.cache().join(path).exists();
+        self.published.each_ref().map(|paths| paths.iter().all(is_there))
+    }
+
+    /// Promise I7: what the cache had is not fetched whole.
+    fn is_fetched_once(&self, had: [bool; 2], after: &str) {
+        let whole = |route: Route| {
+            let gets = self.registry.of(&route);
+            gets.iter()
+                .any(|get| get.header("range").is_none_or(|range| range.starts_with("bytes=0-")))
+        };
+        for (had, route) in had.into_iter().zip([layer(0), config()]) {
+            let is_again = had && whole(route);
+            assert!(!is_again, "{after}: fetched again\n{}", self.registry.log());
+        }
     }
 
     /// Runs the loop; `done` checks what a success must have left.
@@ -83,6 +111,7 @@ impl World {
         done: impl Fn(&str),
     ) {
         let took = Cell::new(Duration::ZERO);
+        let had = Cell::new([false; 2]);
         let summary = self.faults.each_call(
             &ERRORS,
             choose,
@@ -90,6 +119,8 @@ impl World {
                 prepare();
                 // The daemon is there, whatever the last fault did to it.
                 self.site.orlop(["status"]).success();
+                self.registry.forget();
+                had.set(self.has());
             },
             || {
                 let start = Instant::now();
@@ -101,10 +132,14 @@ impl World {
                 let after = format!("{what}, {position:?}, {hits:?}");
                 check(&after, position, hits, &outcome);
                 assert!(took.get() < Duration::from_secs(10), "{after}: {:?}", took.get());
+                self.is_fetched_once(had.get(), &after);
+                let had = self.has();
+                self.registry.forget();
                 if outcome.status == 0 {
                     done(&after);
                 }
                 self.site.invariants(&after, &self.image, &self.golden, &[SECRET]);
+                self.is_fetched_once(had, &format!("{after}, by what came next"));
             },
         );
         if is_long() {
