@@ -62,6 +62,8 @@ impl DirectoryDraft {
                 let named = Some(name);
                 return Ok(Self { fd, temporary: parent, named, files: Vec::new(), place });
             }
+            // Who had the lock may have looked alone.
+            let _ = rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR);
         }
         Err(disk(Errno::EXIST))
     }

@@ -353,6 +353,8 @@ fn create_named(directory: &OwnedFd, bits: Bits) -> Result<(OwnedFd, Option<OsSt
                 if hold(&fd) && !is_gone(&fd) {
                     return Ok((fd, Some(name)));
                 }
+                // Who had the lock may have looked alone.
+                let _ = rustix::fs::unlinkat(directory, &name, AtFlags::empty());
             }
             Err(Errno::EXIST) => {}
             Err(cause) => return Err(cause),
