@@ -249,11 +249,18 @@ fn f29_each_call_of_an_exec() {
         return tools::skip("no containers here");
     }
     let Some(world) = world() else { return };
+    let login = format!("{{\"auths\":{{\"h.example\":{{\"auth\":\"{SECRET}\"}}}}}}");
+    world.site.write_home(".docker/config.json", login.as_bytes());
+    let file = world.site.home().join(".docker/config.json").display().to_string();
     world.each_call(
         "exec",
         some(),
         || (),
-        || world.orlop(&["exec", &world.image, "/bin/probe", "args", "here"], ""),
+        || {
+            let outcome = world.orlop(&["exec", &world.image, "/bin/probe", "cat", &file], "");
+            assert!(!outcome.stdout.contains(SECRET), "credentials show: {}", outcome.report());
+            outcome
+        },
         |_| (),
     );
 }

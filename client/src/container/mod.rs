@@ -32,9 +32,9 @@ pub(crate) fn start(
     context: &mut Context,
 ) -> Result<u8, Failure> {
     // Before anything is downloaded: neither the mount holder nor the container does without.
-    if !std::path::Path::new("/proc/self").exists() {
+    if let Err(cause) = std::fs::symlink_metadata("/proc/self") {
         let message = "container creation failed: /proc is not mounted";
-        return Err(Failure::new(Kind::ContainerFailed, message));
+        return Err(Failure::with_cause(Kind::ContainerFailed, message, &cause));
     }
     let named = options.arguments().first().cloned().unwrap_or_default();
     let wanted = wanted::wanted(action, &named, options, context)?;

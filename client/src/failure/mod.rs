@@ -48,6 +48,13 @@ impl Failure {
         failure
     }
 
+    /// A failure of a kind because of what the system said.
+    pub(crate) fn with_cause(kind: Kind, message: &str, cause: &std::io::Error) -> Self {
+        let mut failure = Self::new(kind, message);
+        failure.causes.push(system_words(cause));
+        failure
+    }
+
     /// A local file that could not be used: what was being done to which path.
     pub(crate) fn file(doing: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
         let full = orlop_publish::is_disk_full(cause);

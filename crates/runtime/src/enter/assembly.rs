@@ -1,7 +1,7 @@
 //! Putting a container's tree together.
 //!
 //! Not here: the image itself ([`super::image`]), `/dev` of a contained container
-//! ([`super::devices`]).
+//! ([`super::devices`]), hiding credentials ([`super::hide`]).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,7 +16,7 @@ use super::Root;
 use super::image::{ImageKind, attach_below, attach_directly, image, overlay, without_overlay};
 use crate::accounts;
 use crate::error::{Error, words};
-use crate::masks::{self, Made};
+use crate::masks::Made;
 use crate::mounts::{self, Attributes, BIND};
 use crate::namespaces::denied;
 use crate::plan::{Absent, Step};
@@ -32,10 +32,11 @@ pub(super) struct Assembly<'a> {
     pub(super) wanted: &'a Wanted,
     pub(super) tree: Tree,
     /// The private tmpfs.
-    stage: OwnedFd,
+    pub(super) stage: OwnedFd,
     /// Copies of what the private tmpfs lies upon, made before it was put there.
     early: BTreeMap<PathBuf, OwnedFd>,
-    made: Vec<Made>,
+    /// What was bound where, for masks.
+    pub(super) made: Vec<Made>,
     fresh: u32,
 }
 
@@ -194,7 +195,7 @@ impl<'a> Assembly<'a> {
         let place = self.place(at, kind, real).map_err(Fault::Place)?;
         mounts::attach(mount.as_fd(), place.as_fd()).map_err(Fault::Mount)?;
         if !self.wanted.masks.is_empty() {
-            let source = resolved(opened).unwrap_or_else(|_| source.to_owned());
+            let source = resolved(opened).map_err(Fault::Mount)?;
             self.made.push(Made { source, at: at.to_owned() });
         }
         Ok(())
@@ -321,33 +322,6 @@ impl<'a> Assembly<'a> {
         let inside = self.tree.find(at).ok().and_then(|place| fstat(place).ok());
         inside.is_some_and(|inside| same_file(&inside, host))
     }
-
-    /// Covers something of the host wherever it is seen.
-    fn mask(&mut self, path: &Path) -> Result<(), Error> {
-        let Ok(real) = open_path(path).and_then(|opened| resolved(&opened)) else { return Ok(()) };
-        for seen in masks::seen_at(&real, &self.made) {
-            let Ok(host) = stat(&seen.host) else { continue };
-            if self.shows(&seen.at, &host) {
-                self.cover(&seen.at, is_directory(&host))
-                    .map_err(|cause| Error::Mask { path: path.to_owned(), cause })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn cover(&self, at: &Path, directory: bool) -> io::Result<()> {
-        let name = if directory { "empty" } else { "empty-file" };
-        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
-        if directory {
-            let _ = mkdirat(&self.stage, name, Mode::from_raw_mode(0o555));
-        } else {
-            drop(openat(&self.stage, name, flags, Mode::from_raw_mode(0o444)));
-        }
-        let opened = openat(&self.stage, name, PATH, Mode::empty())?;
-        let mount = mounts::copy_tree(opened.as_fd())?;
-        mounts::restrict(mount.as_fd(), Attributes { read_only: true, ..BIND }, false)?;
-        mounts::attach(mount.as_fd(), self.tree.find(at)?.as_fd())
-    }
 }
 
 /// What failed of a bind.
@@ -362,12 +336,12 @@ pub(super) fn open_path(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, PATH, Mode::empty())?)
 }
 
-fn stat(path: &Path) -> io::Result<Stat> {
+pub(super) fn stat(path: &Path) -> io::Result<Stat> {
     Ok(statat(CWD, path, rustix::fs::AtFlags::empty())?)
 }
 
 /// The path of something open, all links resolved.
-fn resolved(opened: &OwnedFd) -> io::Result<PathBuf> {
+pub(super) fn resolved(opened: &OwnedFd) -> io::Result<PathBuf> {
     use std::os::fd::AsRawFd as _;
     use std::os::unix::ffi::OsStringExt as _;
     let link = readlinkat(CWD, format!("/proc/self/fd/{}", opened.as_raw_fd()), Vec::new())?;

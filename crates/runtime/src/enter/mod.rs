@@ -9,6 +9,7 @@
 
 mod assembly;
 mod devices;
+mod hide;
 mod image;
 
 use std::os::fd::AsFd as _;
