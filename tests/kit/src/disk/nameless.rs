@@ -12,7 +12,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ pub(super) fn mount<F: fuser::Filesystem + Send + 'static>(
     carry(Arc::new(device), File::from(own))?;
     let mut config = Config::default();
     config.acl = if all.is_empty() { SessionACL::Owner } else { SessionACL::All };
-    fuser::Session::from_fd(served, OwnedFd::from(library), config.acl, config)?.spawn()
+    fuser::Session::from_fd(served, library, config.acl, config)?.spawn()
 }
 
 /// Carries requests and answers until the mount is gone.
