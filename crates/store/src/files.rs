@@ -1,4 +1,5 @@
-//! Small files: reading one whole with a limit, publishing one, the file system's own time.
+//! Files: opening and locking one, reading one whole with a limit, publishing a small one, the file
+//! system's own time.
 
 use std::fs::{DirEntry, File};
 use std::io::{Read, Write as _};
@@ -7,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use orlop_publish::{Draft, Mode};
-use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{FlockOperation, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
 
 use crate::Error;
@@ -94,16 +95,45 @@ fn timespec(nanoseconds: i64) -> Timespec {
     Timespec { tv_sec: 0, tv_nsec: nanoseconds }
 }
 
-/// Opens what is to be a file of the cache, or a directory, for a look, which is no use of it:
-/// without following a link or waiting for anybody (a FIFO that somebody put there would be waited
-/// for until it has a writer), and without changing when it was used.
+/// Opens what is to be a file of the cache, or a directory: without following a link or waiting for
+/// anybody (a FIFO that somebody put there would be waited for until it has a writer).
+pub(crate) fn open_as_it_is(path: &Path) -> Result<File, Errno> {
+    open_with(path, OFlags::empty())
+}
+
+/// The same for a look, which is no use of it: without changing when it was used.
 pub(crate) fn open(path: &Path) -> std::io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let open = |flags| rustix::fs::open(path, flags, rustix::fs::Mode::empty());
     // The owner's right alone.
-    let opened = open(flags | OFlags::NOATIME);
-    let opened = if matches!(opened, Err(Errno::PERM)) { open(flags) } else { opened };
-    Ok(File::from(opened?))
+    let opened = match open_with(path, OFlags::NOATIME) {
+        Err(Errno::PERM) => open_as_it_is(path),
+        opened => opened,
+    };
+    Ok(opened?)
+}
+
+fn open_with(path: &Path, more: OFlags) -> Result<File, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags | more, rustix::fs::Mode::empty()).map(File::from)
+}
+
+/// What came of locking a file alone.
+pub(crate) enum Lock {
+    Ours(File),
+    Held,
+    /// Nothing there that could be in use.
+    Nothing,
+    /// Locks do not work here.
+    Unknown,
+}
+
+/// Locks a file or directory alone, without waiting.
+pub(crate) fn lock(path: &Path) -> Lock {
+    let Ok(file) = open_as_it_is(path) else { return Lock::Nothing };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Lock::Ours(file),
+        Err(Errno::WOULDBLOCK | Errno::INTR) => Lock::Held,
+        Err(_) => Lock::Unknown,
+    }
 }
 
 /// Takes back that a file was used later than then. A use of the very moment is taken back too:

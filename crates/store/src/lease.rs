@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use orlop_config::limits;
 use rustix::event::{Timespec, poll};
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{FileType, FlockOperation};
 use rustix::io::Errno;
 
 use crate::collect::files_of;
-use crate::files::{each, read_all, renew, time};
+use crate::files::{Lock, each, lock, open_as_it_is, read_all, renew, time};
 use crate::intact::Intact;
 use crate::store::Store;
 use crate::{Entry, Error};
@@ -68,10 +68,9 @@ impl Leased {
 
     /// Opens and leases a file. Never blocks for long.
     pub(crate) fn open(path: &Path, intact: &Intact) -> Result<Opened, Error> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         for _ in 0..TRIES {
-            let fd = match rustix::fs::open(path, flags, Mode::empty()) {
-                Ok(fd) => fd,
+            let file = match open_as_it_is(path) {
+                Ok(file) => file,
                 Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Opened::Missing),
                 Err(Errno::STALE) => continue,
                 Err(cause @ (Errno::ACCESS | Errno::LOOP | Errno::NXIO)) => {
@@ -79,7 +78,7 @@ impl Leased {
                 }
                 Err(cause) => return Err(Error::errno("open", path, cause)),
             };
-            let stat = match rustix::fs::fstat(&fd) {
+            let stat = match rustix::fs::fstat(&file) {
                 Ok(stat) => stat,
                 Err(Errno::STALE) => continue,
                 Err(cause) => return Err(Error::errno("read", path, cause)),
@@ -87,7 +86,6 @@ impl Leased {
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 return Ok(Opened::Odd(Errno::ISDIR));
             }
-            let file = File::from(fd);
             lock_shared(&file);
             // Removed between opening and locking: perhaps there is a new one.
             if rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_nlink == 0) {
@@ -233,16 +231,14 @@ impl Store {
                 return Ok(());
             }
             let Ok(file) = crate::files::open(&found.path()) else { return Ok(()) };
-            let alone = FlockOperation::NonBlockingLockExclusive;
-            if do_locks_work
-                && name.starts_with(&own)
-                && rustix::fs::flock(&file, alone) != Err(Errno::WOULDBLOCK)
-            {
-                return Ok(());
-            }
             let Ok(stat) = file.metadata() else { return Ok(()) };
             let renewed = time(stat.mtime(), stat.mtime_nsec());
-            if now.duration_since(renewed).is_ok_and(|age| age >= limits::LEASE_HONOURED) {
+            let is_old = now.duration_since(renewed).is_ok_and(|age| age >= limits::LEASE_HONOURED);
+            let is_over = match do_locks_work && name.starts_with(&own) {
+                true => !matches!(lock(&found.path()), Lock::Held),
+                false => is_old,
+            };
+            if is_over {
                 return Ok(());
             }
             if let Ok(Some(bytes)) = read_all(&file, LIMIT) {

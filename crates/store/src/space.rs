@@ -1,5 +1,7 @@
 //! Space: how much the file system has, how much the cache may take, room for what comes.
 
+use std::sync::atomic::AtomicBool;
+
 use orlop_config::limits;
 
 use crate::store::Store;
@@ -74,7 +76,7 @@ impl Store {
         if space.free >= wanted {
             return Ok(Report::default());
         }
-        self.sweep_own()?;
+        self.sweep_own(&AtomicBool::new(false))?;
         let report = self.collect_bytes(wanted.saturating_sub(self.space()?.free))?;
         if self.space()?.free < least { Err(full()) } else { Ok(report) }
     }

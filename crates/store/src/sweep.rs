@@ -6,17 +6,16 @@
 //! system's clock.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::DirEntry;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use orlop_config::limits;
-use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::collect::remove_file;
-use crate::files::{each, list, time};
+use crate::files::{Lock, each, list, lock, time};
 use crate::store::Store;
 use crate::{Entry, Error};
 
@@ -31,18 +30,24 @@ impl Store {
     pub fn sweep(&self, stop: &AtomicBool) -> Result<u64, Error> {
         let sweeper = Sweeper { now: self.file_system_time()?, stop };
         let layout = self.layout();
-        let own = self.sweep_own()?;
-        let strays = sweeper.strays(&layout.tmp(), limits::STRAY_AGE, |path| {
-            path == layout.damaged() || !remove_unlocked(path)
+        let own = self.own()?;
+        let is_due = |found: &DirEntry| {
+            let is_own = own.as_ref().is_some_and(|own| own.has_made(&found.file_name()));
+            is_own || sweeper.is_over(limits::STRAY_AGE, found)
+        };
+        let drafts = sweeper.walk(&layout.tmp(), is_due, |path| {
+            path != layout.damaged() && remove_unlocked(path)
         })?;
-        let stays = |path: &Path| remove_file(path).is_err();
-        let damaged = sweeper.strays(&layout.damaged(), limits::STRAY_AGE, stays)?;
-        let claims = sweeper.strays(&layout.claims(), limits::STRAY_AGE, stays)?;
-        let leases = sweeper.strays(&layout.leases(), limits::LEASE_HONOURED, stays)?;
-        let partials = sweeper.strays(&layout.partials(), limits::STRAY_AGE, |path| {
-            !self.sweep_partial(path, sweeper.now)
-        })?;
-        Ok([own, strays, damaged, claims, leases, partials].iter().sum())
+        let is_stray = |found: &DirEntry| sweeper.is_over(limits::STRAY_AGE, found);
+        let remove = |path: &Path| remove_file(path).is_ok();
+        let damaged = sweeper.walk(&layout.damaged(), is_stray, remove)?;
+        let claims = sweeper.walk(&layout.claims(), is_stray, remove)?;
+        let is_silent = |found: &DirEntry| sweeper.is_over(limits::LEASE_HONOURED, found);
+        // One that somebody holds counts on its node, however old it is.
+        let leases = sweeper.walk(&layout.leases(), is_silent, remove_unlocked)?;
+        let partials = sweeper
+            .walk(&layout.partials(), is_stray, |path| self.sweep_partial(path, sweeper.now))?;
+        Ok([drafts, damaged, claims, leases, partials].iter().sum())
     }
 
     /// Removes what killed processes of this node left in `tmp/`, however young: drafts of segments
@@ -50,24 +55,19 @@ impl Store {
     /// locks do not work.
     ///
     /// # Errors
-    /// [`Error::DiskFull`], [`Error::Disk`]; what cannot be removed stays.
-    pub(crate) fn sweep_own(&self) -> Result<u64, Error> {
+    /// [`Error::Stopped`], [`Error::DiskFull`], [`Error::Disk`]; what cannot be removed stays.
+    pub(crate) fn sweep_own(&self, stop: &AtomicBool) -> Result<u64, Error> {
+        let Some(own) = self.own()? else { return Ok(0) };
+        let sweeper = Sweeper { now: SystemTime::UNIX_EPOCH, stop };
+        let is_own = |found: &DirEntry| own.has_made(&found.file_name());
+        sweeper.walk(&self.layout().tmp(), is_own, remove_unlocked)
+    }
+
+    /// How this node's leavings are told; not at all where locks do not work.
+    fn own(&self) -> Result<Option<Own>, Error> {
         let maker = self.maker();
-        if maker == 0 || !self.do_locks_work()? {
-            return Ok(0);
-        }
-        let gone = self.gone();
-        let mut swept: u64 = 0;
-        each(&self.layout().tmp(), |found| {
-            let name = found.file_name();
-            let is_own = orlop_publish::is_made_by(&name, maker)
-                || name.to_str().is_some_and(|name| name.starts_with(&gone));
-            if is_own && remove_unlocked(&found.path()) {
-                swept = swept.saturating_add(1);
-            }
-            Ok(())
-        })?;
-        Ok(swept)
+        let is_told = maker != 0 && self.do_locks_work()?;
+        Ok(is_told.then(|| Own { maker, gone: self.gone() }))
     }
 
     /// What the names begin with that this node's removals give to what they remove.
@@ -104,6 +104,19 @@ impl Store {
     }
 }
 
+/// What this node's processes make in `tmp/`, by their names.
+struct Own {
+    maker: u32,
+    gone: String,
+}
+
+impl Own {
+    fn has_made(&self, name: &OsStr) -> bool {
+        orlop_publish::is_made_by(name, self.maker)
+            || name.to_str().is_some_and(|name| name.starts_with(&self.gone))
+    }
+}
+
 /// One sweep.
 struct Sweeper<'a> {
     now: SystemTime,
@@ -111,51 +124,51 @@ struct Sweeper<'a> {
 }
 
 impl Sweeper<'_> {
-    /// Goes through what in a directory was last changed longer than `age` ago; returns how much
-    /// went, as `stays` says of each.
-    fn strays(
+    /// Goes through a directory; returns how much went of what is due, as `goes` says of each.
+    fn walk(
         &self,
         directory: &Path,
-        age: Duration,
-        mut stays: impl FnMut(&Path) -> bool,
+        is_due: impl Fn(&DirEntry) -> bool,
+        goes: impl Fn(&Path) -> bool,
     ) -> Result<u64, Error> {
         let mut swept: u64 = 0;
         each(directory, |found| {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
             }
-            let Ok(stat) = found.metadata() else { return Ok(()) };
-            let changed = time(stat.mtime(), stat.mtime_nsec());
-            let is_old = self.now.duration_since(changed).is_ok_and(|since| since > age);
-            if is_old && !stays(&found.path()) {
+            if is_due(&found) && goes(&found.path()) {
                 swept = swept.saturating_add(1);
             }
             Ok(())
         })?;
         Ok(swept)
     }
+
+    /// Whether something was last changed longer than `age` ago.
+    fn is_over(&self, age: Duration, found: &DirEntry) -> bool {
+        found.metadata().is_ok_and(|stat| {
+            let changed = time(stat.mtime(), stat.mtime_nsec());
+            self.now.duration_since(changed).is_ok_and(|since| since > age)
+        })
+    }
 }
 
 /// Removes a file or directory that nobody holds; says whether it went.
 fn remove_unlocked(path: &Path) -> bool {
-    alone(path).is_some_and(|_lock| remove_file(path).is_ok())
-}
-
-/// Locks a stray file or directory alone; `None` when somebody holds it, or that cannot be known.
-fn alone(path: &Path) -> Option<Option<File>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(fd) = rustix::fs::open(path, flags, Mode::empty()) else { return Some(None) };
-    let locked = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok();
-    locked.then(|| Some(File::from(fd)))
+    match lock(path) {
+        Lock::Ours(_) | Lock::Nothing => remove_file(path).is_ok(),
+        // That nobody holds it cannot be known.
+        Lock::Held | Lock::Unknown => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
     use std::time::Instant;
 
     use orlop_oci::Digest;
-    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+    use rustix::fs::{AtFlags, CWD, FlockOperation, Timespec, Timestamps};
 
     use super::*;
     use crate::store::tests::{key, store};
@@ -187,12 +200,16 @@ mod tests {
             age(&root.join(name), 3700);
         }
         age(&root.join("leases/x"), 7300);
+        fs::write(root.join("leases/held"), b"x").unwrap();
+        age(&root.join("leases/held"), 7300);
+        let held = File::open(root.join("leases/held")).unwrap();
+        rustix::fs::flock(&held, FlockOperation::NonBlockingLockShared).unwrap();
         age(&draft, 3700);
         assert_eq!(store.sweep(&false.into()).unwrap(), 5);
         for name in ["tmp/old", "tmp/directory", "tmp/damaged/x", "claims/old", "leases/x"] {
             assert!(!root.join(name).exists(), "{name}");
         }
-        for name in ["tmp/young", "tmp/damaged", "claims/young"] {
+        for name in ["tmp/young", "tmp/damaged", "claims/young", "leases/held"] {
             assert!(root.join(name).exists(), "{name}");
         }
         assert!(draft.exists(), "a living draft stays however old it is");
@@ -214,7 +231,8 @@ mod tests {
         let gone = tmp.join(format!("{}1", store.gone()));
         fs::create_dir(&gone).unwrap();
         assert_ne!(store.maker(), other.maker());
-        assert_eq!(store.sweep_own().unwrap(), 2);
+        assert!(matches!(store.sweep_own(&true.into()), Err(Error::Stopped)));
+        assert_eq!(store.sweep_own(&false.into()).unwrap(), 2);
         assert!(!own.exists() && !gone.exists() && theirs.exists());
         drop(living.publish(b"index").unwrap());
         // A cleaning, and a want of room, do the same.

@@ -11,10 +11,8 @@ use std::time::SystemTime;
 
 use orlop_config::limits;
 use orlop_publish::{PublishError, move_aside};
-use rustix::fs::{FlockOperation, Mode, OFlags};
-use rustix::io::Errno;
 
-use crate::files::random;
+use crate::files::{Lock, lock, random};
 use crate::store::Store;
 use crate::{Entry, Error, Info, Kind};
 
@@ -56,7 +54,7 @@ impl Store {
     /// [`Error::Stopped`], [`Error::Disk`]; what was removed before stays removed.
     pub fn clean(&self, filter: &Filter, stop: &AtomicBool) -> Result<Report, Error> {
         if !filter.dry_run {
-            self.sweep_own()?;
+            self.sweep_own(stop)?;
         }
         let mut entries = self.entries()?;
         entries.retain(|info| {
@@ -193,25 +191,6 @@ pub(crate) fn files_of(entry: &Entry, path: &Path) -> Vec<PathBuf> {
     match entry {
         Entry::Segment(_) => vec![path.join("data"), path.join("index")],
         _ => vec![path.to_owned()],
-    }
-}
-
-enum Lock {
-    Ours(File),
-    Held,
-    /// Nothing there that could be in use.
-    Nothing,
-    /// Locks do not work here.
-    Unknown,
-}
-
-fn lock(path: &Path) -> Lock {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(fd) = rustix::fs::open(path, flags, Mode::empty()) else { return Lock::Nothing };
-    match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Lock::Ours(File::from(fd)),
-        Err(Errno::WOULDBLOCK | Errno::INTR) => Lock::Held,
-        Err(_) => Lock::Unknown,
     }
 }
 
