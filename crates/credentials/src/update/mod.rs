@@ -250,9 +250,12 @@ fn locked<T>(
     // A link into a directory that is missing is a mistake, not a wish for that directory.
     if target.is_default && path == target.path {
         let failed = |cause| Error::Publish { file: target.name.clone(), cause };
-        orlop_publish::make_directories(parent(&path)).map_err(failed)?;
         // Another login may have made it just now, and not have synced it yet.
-        orlop_publish::sync_name(parent(&path)).map_err(failed)?;
+        let made = match parent(&path).is_dir() {
+            true => orlop_publish::sync_name(parent(&path)),
+            false => orlop_publish::make_directories(parent(&path)),
+        };
+        made.map_err(failed)?;
     }
     let lock = Lock::take(&path, target.limits.lock_time)?;
     check_owner(&path, &target.name)?;
