@@ -41,6 +41,87 @@ pub(crate) const fn program(face: Face) -> &'static str {
     }
 }
 
+/// A global flag without a value.
+struct Switch {
+    long: &'static str,
+    short: Option<char>,
+    /// What its variables are called after their prefix.
+    key: Option<&'static str>,
+}
+
+const fn switch(long: &'static str, short: Option<char>, key: Option<&'static str>) -> Switch {
+    Switch { long, short, key }
+}
+
+const SWITCHES: [Switch; 7] = [
+    switch("--debug", Some('d'), Some("DEBUG")),
+    switch("--verbose", Some('v'), Some("VERBOSE")),
+    switch("--quiet", Some('q'), Some("QUIET")),
+    switch("--silent", Some('s'), Some("SILENT")),
+    switch("--nocolor", None, Some("NOCOLOR")),
+    switch("--version", None, None),
+    switch("--help", Some('h'), None),
+];
+
+/// The global flags so far.
+struct Given {
+    /// In the order of [`SWITCHES`].
+    on: [bool; SWITCHES.len()],
+    config: Option<OsString>,
+}
+
+impl Given {
+    /// Those that the environment sets.
+    fn of(environment: &Environment) -> Self {
+        let on = SWITCHES.map(|switch| switch.key.is_some_and(|key| is_set(environment, key)));
+        Self { on, config: None }
+    }
+
+    fn switch(&mut self, is_it: impl Fn(&Switch) -> bool) -> Option<&mut bool> {
+        self.on.iter_mut().zip(&SWITCHES).find(|(_, switch)| is_it(switch)).map(|(on, _)| on)
+    }
+
+    /// Takes a long flag; a value may be in the words that follow.
+    fn take(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+        rest: &mut impl Iterator<Item = OsString>,
+    ) -> Result<(), String> {
+        if name == "--config" {
+            let given = value.map(OsString::from).or_else(|| rest.next());
+            self.config = Some(given.ok_or("flag needs an argument: --config")?);
+        }
+        if ["--config", "--build-config"].contains(&name) {
+            return Ok(());
+        }
+        let on = self.switch(|switch| switch.long == name);
+        let on = on.ok_or_else(|| format!("unknown flag: {name}"))?;
+        let value = value.unwrap_or("true");
+        *on = go_bool(OsStr::new(value)).ok_or_else(|| {
+            format!("invalid argument \"{value}\" for \"{name}\" flag: not a boolean")
+        })?;
+        Ok(())
+    }
+
+    /// Takes short flags that are written as one word.
+    fn take_letters(
+        &mut self,
+        letters: &str,
+        rest: &mut impl Iterator<Item = OsString>,
+    ) -> Result<(), String> {
+        if letters == "c" {
+            self.config = Some(rest.next().ok_or("flag needs an argument: 'c' in -c")?);
+            return Ok(());
+        }
+        for letter in letters.chars() {
+            let on = self.switch(|switch| switch.short == Some(letter));
+            *on.ok_or_else(|| format!("unknown shorthand flag: '{letter}' in -{letters}"))? = true;
+        }
+        Ok(())
+    }
+}
+
 /// Takes a command line apart.
 ///
 /// # Errors
@@ -52,9 +133,7 @@ pub(crate) fn parse(
     let mut rest = arguments.into_iter();
     let face = face(rest.next().as_deref());
     let mut words = Vec::new();
-    let [mut debug, mut verbose, mut quiet, mut silent, mut no_colour] =
-        ["DEBUG", "VERBOSE", "QUIET", "SILENT", "NOCOLOR"].map(|key| is_set(environment, key));
-    let (mut version, mut help, mut config) = (false, false, None);
+    let mut given = Given::of(environment);
     while let Some(word) = rest.next() {
         let text = word.to_string_lossy().into_owned();
         if !text.starts_with('-') || text == "-" {
@@ -66,57 +145,14 @@ pub(crate) fn parse(
             Some((name, value)) => (name, Some(value)),
             None => (text.as_str(), None),
         };
-        let on = match value {
-            Some(value) => go_bool(OsStr::new(value)),
-            None => Some(true),
+        let taken = match name.starts_with("--") {
+            true => given.take(name, value, &mut rest),
+            false => given.take_letters(name.trim_start_matches('-'), &mut rest),
         };
-        let slot = match name {
-            "--debug" => &mut debug,
-            "--verbose" => &mut verbose,
-            "--quiet" => &mut quiet,
-            "--silent" => &mut silent,
-            "--nocolor" => &mut no_colour,
-            "--version" => &mut version,
-            "--help" => &mut help,
-            "--build-config" => continue,
-            "--config" => {
-                let given = value.map(OsString::from).or_else(|| rest.next());
-                config = Some(given.ok_or((face, "flag needs an argument: --config".to_owned()))?);
-                continue;
-            }
-            _ if name.starts_with("--") => return Err((face, format!("unknown flag: {name}"))),
-            bundle => {
-                let letters = bundle.trim_start_matches('-');
-                for letter in letters.chars() {
-                    match letter {
-                        'd' => debug = true,
-                        'v' => verbose = true,
-                        'q' => quiet = true,
-                        's' => silent = true,
-                        'h' => help = true,
-                        'c' if letters == "c" => {
-                            let needs = (face, "flag needs an argument: 'c' in -c".to_owned());
-                            config = Some(rest.next().ok_or(needs)?);
-                        }
-                        letter => {
-                            let words = format!("unknown shorthand flag: '{letter}' in -{letters}");
-                            return Err((face, words));
-                        }
-                    }
-                }
-                continue;
-            }
-        };
-        *slot = on.ok_or_else(|| {
-            (
-                face,
-                format!(
-                    "invalid argument \"{}\" for \"{name}\" flag: not a boolean",
-                    value.unwrap_or_default()
-                ),
-            )
-        })?;
+        taken.map_err(|words| (face, words))?;
     }
+    let [debug, verbose, quiet, silent, no_colour, version, help] = given.on;
+    let config = given.config;
     let level = level(environment, debug, verbose, quiet, silent);
     let no_colour = no_colour || environment.raw("NO_COLOR").is_some_and(|value| !value.is_empty());
     Ok(Invocation { face, level, no_colour, version, help, config, words })
@@ -182,6 +218,10 @@ mod tests {
     #[test]
     fn unknown_global_flags_are_named() {
         assert_eq!(parsed("orlop --bogus x").unwrap_err().1, "unknown flag: --bogus");
+        assert_eq!(
+            parsed("orlop --debug=yes x").unwrap_err().1,
+            "invalid argument \"yes\" for \"--debug\" flag: not a boolean"
+        );
         assert_eq!(parsed("orlop -V").unwrap_err().1, "unknown shorthand flag: 'V' in -V");
         assert_eq!(parsed("orlop -c").unwrap_err().1, "flag needs an argument: 'c' in -c");
     }

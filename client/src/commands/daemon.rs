@@ -53,11 +53,12 @@ fn stop(options: &Options, context: &mut Context) -> Result<u8, Failure> {
         asked => asked?,
     };
     let pid = daemon.hello().pid;
-    match reply.unfinished {
-        _ if options.is_on("now") => {}
-        0 => {}
-        1 => context.output.info(&format!("Daemon {pid} stops when 1 call has ended")),
-        count => context.output.info(&format!("Daemon {pid} stops when {count} calls have ended")),
+    if reply.unfinished > 0 && !options.is_on("now") {
+        let calls = match reply.unfinished {
+            1 => "1 call has".to_owned(),
+            count => format!("{count} calls have"),
+        };
+        context.output.info(&format!("Daemon {pid} stops when {calls} ended"));
     }
     // This command's own connection is nothing to wait for.
     drop(daemon);

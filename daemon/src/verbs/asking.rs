@@ -121,41 +121,9 @@ pub(crate) async fn ask(
 ) -> Result<Asked, Failure> {
     let (sender, notices) = mpsc::unbounded_channel();
     let (shared, asking, named) = (daemon.clone(), caller.clone(), reference.clone());
-    let (no_https, insecure) = (access.no_https, access.insecure);
-    let (credentials, list, settings, is_insecure, is_blocked, warnings, identity) = daemon
-        .blocking("settings", move || {
-            let mut parts = asking.identity(&access);
-            let settings = asking.settings()?;
-            let (rules, mut warnings) = shared.rules.of(asking.paths())?;
-            let list = rules.registries.sources(&named)?;
-            let is_blocked = rules.registries.blocks(&named);
-            let listed = is_listed_insecure(&asking, &named);
-            let mut credentials = asking.credentials(named.host(), access, &mut warnings)?;
-            credentials.helpers =
-                rules.registries.credential_helpers().into_iter().map(str::to_owned).collect();
-            let with_mirrors = mirrors.are_asked(&settings);
-            let sources = list.into_iter().filter(|source| with_mirrors || !source.is_mirror);
-            let sources = sources
-                .map(|source| {
-                    let is_named = source.reference.host() == named.host();
-                    Source {
-                        insecure: source.insecure || (is_named && (insecure || listed)),
-                        no_https: is_named && no_https,
-                        blocked: source.blocked,
-                        reference: source.reference,
-                        namespace: source.namespace,
-                    }
-                })
-                .collect::<Vec<_>>();
-            let is_insecure = sources
-                .iter()
-                .any(|source| source.insecure && source.reference.host() == named.host());
-            parts.push(format!("{named} {sources:?} {:?}", credentials.helpers).into_bytes());
-            let identity = lookup::identity(parts.iter().map(Vec::as_slice));
-            let is_insecure = is_insecure || insecure || listed;
-            Ok((credentials, sources, settings, is_insecure, is_blocked, warnings, identity))
-        })
-        .await?;
+    let read = move || said(&shared, &asking, &named, access, mirrors);
+    let Said { credentials, sources, settings, is_insecure, is_blocked, warnings, identity } =
+        daemon.blocking("settings", read).await?;
     for warning in warnings {
         drop(sender.send(warning.into()));
     }
@@ -165,8 +133,59 @@ pub(crate) async fn ask(
     let asking = Asking { credentials, tasks: daemon.tasks.clone(), given, notices: sender };
     let session = caller.session(daemon, &settings, asking);
     let elsewhere = if settings.foreign_layers { Elsewhere::Allowed } else { Elsewhere::default() };
-    let sources = session.sources(list).with_elsewhere(elsewhere);
+    let sources = session.sources(sources).with_elsewhere(elsewhere);
     Ok(Asked { sources, settings, session, is_insecure, is_blocked, rights, notices })
+}
+
+/// What settings, lists and credential files say of a reference.
+struct Said {
+    credentials: orlop_credentials::precedence::Sources,
+    sources: Vec<Source>,
+    settings: Settings,
+    is_insecure: bool,
+    is_blocked: bool,
+    warnings: Vec<String>,
+    identity: String,
+}
+
+/// Reads them. Blocks.
+fn said(
+    daemon: &Daemon,
+    caller: &Caller,
+    reference: &Reference,
+    access: v1::Access,
+    mirrors: Mirrors,
+) -> Result<Said, Failure> {
+    let (no_https, insecure) = (access.no_https, access.insecure);
+    let mut parts = caller.identity(&access);
+    let settings = caller.settings()?;
+    let (rules, mut warnings) = daemon.rules.of(caller.paths())?;
+    let list = rules.registries.sources(reference)?;
+    let is_blocked = rules.registries.blocks(reference);
+    let listed = is_listed_insecure(caller, reference);
+    let mut credentials = caller.credentials(reference.host(), access, &mut warnings)?;
+    credentials.helpers =
+        rules.registries.credential_helpers().into_iter().map(str::to_owned).collect();
+    let with_mirrors = mirrors.are_asked(&settings);
+    let is_named = |reference_of: &Reference| reference_of.host() == reference.host();
+    let sources = list.into_iter().filter(|source| with_mirrors || !source.is_mirror);
+    let sources: Vec<_> = sources
+        .map(|source| {
+            let is_named = is_named(&source.reference);
+            Source {
+                insecure: source.insecure || (is_named && (insecure || listed)),
+                no_https: is_named && no_https,
+                blocked: source.blocked,
+                reference: source.reference,
+                namespace: source.namespace,
+            }
+        })
+        .collect();
+    let is_insecure = sources.iter().any(|source| source.insecure && is_named(&source.reference));
+    parts.push(format!("{reference} {sources:?} {:?}", credentials.helpers).into_bytes());
+    let identity = lookup::identity(parts.iter().map(Vec::as_slice));
+    let is_insecure = is_insecure || insecure || listed;
+    Ok(Said { credentials, sources, settings, is_insecure, is_blocked, warnings, identity })
 }
 
 /// A login that was made with `--insecure` or `--no-https` is honoured.

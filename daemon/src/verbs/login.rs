@@ -109,6 +109,29 @@ pub(crate) async fn login(
             })
             .await?;
     }
+    let (login, mut warnings) = prove(daemon, &caller, &wanted, host).await?;
+    let mut stored = Vec::new();
+    if !wanted.verify_only {
+        let credential = match &login.identity_token {
+            Some(token) => Credential::from_pair("<token>", Secret::new(token.expose())),
+            None => wanted.credential,
+        };
+        let is_insecure = wanted.insecure || wanted.no_https;
+        let store = move || store(&caller, &wanted.place, &credential, is_insecure);
+        let (files, more) = daemon.blocking("login", store).await?;
+        stored = files;
+        warnings.extend(more);
+    }
+    Ok(Done { login, stored, warnings })
+}
+
+/// Has the registry prove a login; also gives what it made Orlop say.
+async fn prove(
+    daemon: &Daemon,
+    caller: &Caller,
+    wanted: &Wanted,
+    host: Host,
+) -> Result<(Login, Vec<String>), Failure> {
     let (notices, mut told) = mpsc::unbounded_channel();
     let asking = Asking {
         credentials: Arc::new(Sources::default()),
@@ -128,23 +151,8 @@ pub(crate) async fn login(
     let proven = session.prove_login(&target, wanted.credential.clone()).await;
     let login = proven.map_err(refusal)?;
     drop(session);
-    let mut warnings = Vec::new();
-    while let Ok(told) = told.try_recv() {
-        warnings.push(told.text);
-    }
-    let mut stored = Vec::new();
-    if !wanted.verify_only {
-        let credential = match &login.identity_token {
-            Some(token) => Credential::from_pair("<token>", Secret::new(token.expose())),
-            None => wanted.credential,
-        };
-        let is_insecure = wanted.insecure || wanted.no_https;
-        let store = move || store(&caller, &wanted.place, &credential, is_insecure);
-        let (files, more) = daemon.blocking("login", store).await?;
-        stored = files;
-        warnings.extend(more);
-    }
-    Ok(Done { login, stored, warnings })
+    let warnings = std::iter::from_fn(|| told.try_recv().ok()).map(|told| told.text);
+    Ok((login, warnings.collect()))
 }
 
 /// A login that was refused in the words that users of Apptainer's documentation look for.

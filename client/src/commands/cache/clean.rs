@@ -101,12 +101,13 @@ fn tell(reply: &CleanReply, context: &mut Context) {
         let bytes = reply.removed.iter().map(|entry| entry.bytes).sum();
         context.output.verbose(&format!("{} freed", size(bytes)));
     }
-    for (count, how) in [(reply.pinned, "pinned"), (reply.in_use, "in use")] {
-        match count {
-            0 => {}
-            1 => context.output.info(&format!("1 entry is {how} and stays")),
-            count => context.output.info(&format!("{count} entries are {how} and stay")),
-        }
+    let kept = [(reply.pinned, "pinned"), (reply.in_use, "in use")];
+    for (count, how) in kept.into_iter().filter(|(count, _)| *count > 0) {
+        let text = match count {
+            1 => format!("1 entry is {how} and stays"),
+            count => format!("{count} entries are {how} and stay"),
+        };
+        context.output.info(&text);
     }
 }
 

@@ -113,16 +113,27 @@ fn log_in(options: &Options, place: &Place, context: &mut Context) -> Result<(),
             Some(token) => Credential::from_pair("<token>", Secret::new(token.value)),
             None => Credential::from_pair(&username, password),
         };
-        // A signal ends the helper first, and then this process where the watch ends.
-        let watch = Watch::start();
-        let around = context.around_helpers(target.limits, &watch);
-        let stored = match login::keep(&target, &place.host, &credential, &around)? {
-            Kept::File => format!("Token stored in {}", target.name),
-            Kept::Own(own) => format!("Token stored in {own}, as {} says", target.name),
-            Kept::Helper(helper) => format!("Token stored by {helper}, as {} says", target.name),
-        };
-        context.output.info(&stored);
+        keep(&target, place, &credential, context)?;
     }
+    Ok(())
+}
+
+/// Keeps a login as a named file says.
+fn keep(
+    target: &Target,
+    place: &Place,
+    credential: &Credential,
+    context: &mut Context,
+) -> Result<(), Failure> {
+    // A signal ends the helper first, and then this process where the watch ends.
+    let watch = Watch::start();
+    let around = context.around_helpers(target.limits, &watch);
+    let stored = match login::keep(target, &place.host, credential, &around)? {
+        Kept::File => format!("Token stored in {}", target.name),
+        Kept::Own(own) => format!("Token stored in {own}, as {} says", target.name),
+        Kept::Helper(helper) => format!("Token stored by {helper}, as {} says", target.name),
+    };
+    context.output.info(&stored);
     Ok(())
 }
 
