@@ -2,7 +2,7 @@
 
 use crate::world::{bare_site, bytes, site};
 use orlop_kit::registry::{Route, Upload};
-use orlop_kit::{Artifact, Digest, Image, RealRegistry, Registry, Site, any, tools, upload};
+use orlop_kit::{Artifact, Built, Digest, Image, RealRegistry, Registry, Site, any, tools, upload};
 use std::process::Command;
 
 /// A site with `a.sif` in it, pulled from the registry's `a:1`.
@@ -63,6 +63,37 @@ fn a_blob_that_is_there_is_not_sent_again() {
     site.orlop(["push", "a.sif", &registry.oras("sifs/a:2")]).success();
     assert_eq!(uploads(&registry), 0, "{}", registry.log());
     assert_eq!(registry.tag("sifs/a:1"), registry.tag("sifs/a:2"));
+}
+
+#[test]
+fn f44_a_sif_of_any_digest_is_fetched_beside_a_download_that_does_not_get_on() {
+    let sif = bytes(&site_with_sif(&registry()), "a.sif");
+    for is_long in [false, true] {
+        let mut image = Built::from(Artifact::sif(sif.clone()));
+        let mut digest = image.layers[0].clone();
+        if is_long {
+            digest = Digest::sha512(&sif);
+            let (_, content) = image.blobs.iter().find(|(at, _)| *at == image.layers[0]).unwrap();
+            let content = content.clone();
+            image.blobs.push((digest.clone(), content));
+            let named = serde_json::json!(digest.to_string());
+            image = image.edit(|manifest| manifest["layers"][0]["digest"] = named);
+        }
+        let registry = Registry::new().image("s:1", image).start();
+        let site = site(&registry);
+        site.orlop(["cache", "list"]).success();
+        // As another process that is stopped.
+        let name = digest.to_string().replace(':', "-");
+        let path = site.cache().join("partial").join(name);
+        let held = std::fs::File::create(&path).unwrap();
+        site.person().give(&path);
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        let pull = site.run(["pull", "b.sif", &registry.oras("s:1")]);
+        pull.env("ORLOP_LIMITS_CLAIM_STALE", "300ms").outcome().success();
+        assert!(bytes(&site, "b.sif") == sif);
+        let log = site.read_home(".local/state/orlop/orlopd.log").unwrap();
+        assert!(log.contains("fetched apart"), "{log}");
+    }
 }
 
 #[test]
