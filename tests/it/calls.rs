@@ -1,7 +1,7 @@
 //! Every system call of a command refused in turn (row F29): it ends well or says what was refused
-//! where, within ten seconds, everything is whole afterwards, and no blob is fetched whole that was
-//! published before. A few positions of each command,
-//! spread over all; as many as `ORLOP_KIT_ROUNDS` says, and all of them with each error for 0.
+//! where, within ten seconds, everything is whole afterwards, no blob is fetched whole that was
+//! published before, and no container sees credentials. A few positions of each command, spread over
+//! all; as many as `ORLOP_KIT_ROUNDS` says, and all of them with each error for 0.
 
 use crate::world::{SECRET, basic, bytes, site};
 use orlop_kit::faults::{Hit, Position, Positions};

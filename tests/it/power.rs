@@ -17,7 +17,7 @@ enum Kind {
     Plain,
 }
 
-/// A site whose home is a disk that writes down what is done to it, from here on.
+/// A site whose home is a disk that writes down what is done to it.
 fn recorded(registries: &[&Registry], kind: Kind) -> Option<Site> {
     let bare = Site::new(&programs());
     let home = bare.home();
@@ -28,9 +28,14 @@ fn recorded(registries: &[&Registry], kind: Kind) -> Option<Site> {
     if kind == Kind::Plain {
         site.disk().is_plain();
     }
+    begin(&site);
+    Some(site)
+}
+
+/// Power is cut from here on.
+fn begin(site: &Site) {
     site.disk().settles();
     site.disk().mark("begin");
-    Some(site)
 }
 
 /// Checks that the programs wrote as they do on such a disk. Without root the kit has plain ones.
@@ -47,9 +52,9 @@ fn losses(seed: u64) -> [Loss; 7] {
 
 /// Points and losses, spread over all: `few` of them in a normal run.
 fn crashes(log: &WriteLog, few: u64) -> Vec<(usize, Loss)> {
-    let begin = (0..=log.len()).find(|cut| log.has("begin", *cut)).unwrap();
-    let all: Vec<(usize, Loss)> =
-        (begin..=log.len()).flat_map(|cut| losses(cut as u64).map(|loss| (cut, loss))).collect();
+    let all: Vec<(usize, Loss)> = (log.last("begin")..=log.len())
+        .flat_map(|cut| losses(cut as u64).map(|loss| (cut, loss)))
+        .collect();
     let wanted = match usize::try_from(tools::rounds(few)).unwrap() {
         0 => all.len(),
         wanted => wanted.min(all.len()),
@@ -192,6 +197,52 @@ fn cut_a_pull(kind: Kind) {
         if log.has("pinned", cut) {
             assert!(listed.stdout.contains("\"pinned\": true"), "{after}: {}", listed.report());
         }
+        next.goes_on(&after, &uri, &golden);
+    }
+}
+
+#[test]
+fn f36_a_push_and_a_pull_of_it_leave_nothing_half_written_that_is_taken_for_whole() {
+    cut_a_push(Kind::Usual);
+    cut_a_push(Kind::Plain);
+}
+
+fn cut_a_push(kind: Kind) {
+    let registry = Registry::new().image("a:1", image()).start();
+    let (uri, pushed) = (registry.docker("a:1"), registry.oras("pushed:1"));
+    let Some(site) = recorded(&[&registry], kind) else { return };
+    let [a, b] = ["a.sif", "b.sif"].map(|name| site.home().join(name).display().to_string());
+    site.orlop(["pull", &a, &uri]).success();
+    let golden = std::fs::read(&a).unwrap();
+    begin(&site);
+    site.orlop(["push", &a, &pushed]).success();
+    site.orlop(["pull", &b, &pushed]).success();
+    site.disk().mark("back");
+    site.stop();
+    is_met(&site, kind);
+
+    let log = site.disk().log();
+    let crashes = crashes(&log, 2);
+    tools::say(&format!(
+        "{kind:?} disk: {} operations of a push, {} cuts",
+        log.len(),
+        crashes.len()
+    ));
+    for (cut, loss) in crashes {
+        let after = format!("{kind:?} disk, a cut after {cut} operations, {loss:?} lost");
+        let bare = Site::new(&programs()).env("ORLOP_LIMITS_CLAIM_STALE", "1s");
+        log.restore(cut, loss, &bare.home());
+        let read = |name: &str| std::fs::read(bare.home().join(name)).ok();
+        assert!(read("a.sif").is_some_and(|left| left == golden), "{after}: what was pushed");
+        let left = read("b.sif");
+        assert!(left.as_ref().is_none_or(|left| *left == golden), "{after}: half a SIF");
+        assert!(left.is_some() || !log.has("back", cut), "{after}: the SIF is lost");
+        let next = bare.insecure(&registry).after_reboot();
+        let a = next.home().join("a.sif").display().to_string();
+        next.orlop(["push", &a, &pushed]).success();
+        next.orlop(["pull", "--force", "c.sif", &pushed]).success();
+        assert!(bytes(&next, "c.sif") == golden, "{after}: the SIF that was pushed");
+        std::fs::remove_file(next.work().join("c.sif")).unwrap();
         next.goes_on(&after, &uri, &golden);
     }
 }

@@ -50,6 +50,16 @@ impl WriteLog {
         self.ops[..cut].iter().any(|op| matches!(op, Op::Mark(said) if said == word))
     }
 
+    /// How many operations there were when this word was said last.
+    ///
+    /// # Panics
+    /// When it never was.
+    #[must_use]
+    pub fn last(&self, word: &str) -> usize {
+        let is_it = |op: &Op| matches!(op, Op::Mark(said) if said == word);
+        self.ops.iter().rposition(is_it).expect("the word was said") + 1
+    }
+
     /// Makes the files that are there when the power is cut after `cut` operations.
     ///
     /// # Panics
