@@ -24,6 +24,8 @@ pub(crate) const ALL: &[(&str, Entry)] = &[
     ("sparse", sparse),
     ("recipe", recipe),
     ("segment_index", segment_index),
+    ("squashfs", squashfs),
+    ("sif", sif),
 ];
 
 /// Headers, one a line.
@@ -125,4 +127,56 @@ pub(crate) fn recipe(data: &[u8]) {
 /// What lies where in a segment, from the cache.
 pub(crate) fn segment_index(data: &[u8]) {
     orlop_image::fuzzing::segment_index(data);
+}
+
+/// A squashfs of any writer: what a walk from its root meets, up to some number of inodes.
+pub(crate) fn squashfs(data: &[u8]) {
+    use orlop_squashfs::{Kind, Position, Reader};
+    let source = std::sync::Arc::new(data.to_vec());
+    let Ok(reader) = Reader::open(source, 0, data.len() as u64) else { return };
+    let mut waiting = vec![reader.root()];
+    for number in 1..64 {
+        let Some(reference) = waiting.pop() else { return };
+        drop(reader.reference(number));
+        let Ok(inode) = reader.inode(reference) else { continue };
+        drop(reader.xattrs(&inode));
+        match &inode.kind {
+            Kind::Directory(_) => {
+                let Ok(entries) = reader.entries(&inode, Position::default()) else { continue };
+                for entry in entries.map_while(Result::ok).take(64) {
+                    if let Ok(Some(found)) = reader.lookup(&inode, &entry.name) {
+                        assert_eq!(found.name, entry.name);
+                    }
+                    drop(reader.entries(&inode, entry.next).map(|mut rest| rest.next()));
+                    waiting.push(entry.inode);
+                }
+            }
+            Kind::File(_) => {
+                let Ok(map) = reader.file_map(&inode) else { continue };
+                for piece in (0..map.pieces().min(3)).filter_map(|number| map.piece(number)) {
+                    let mut bytes = Vec::new();
+                    if reader.read_piece(&piece, &mut bytes).is_ok() {
+                        assert_eq!(bytes.len() as u64, u64::from(piece.length));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A file that may be a SIF.
+pub(crate) fn sif(data: &[u8]) {
+    let source = data.to_vec();
+    drop(orlop_sif::recognise(&source));
+    drop(orlop_sif::root_file_system(&source));
+    let Ok(sif) = orlop_sif::Sif::read(&source) else { return };
+    drop((orlop_sif::list(&sif), orlop_sif::header(&sif), sif.is_signed()));
+    for object in sif.descriptors() {
+        drop(orlop_sif::info(object));
+        assert!(object.end() >= object.offset, "an object does not end before it begins");
+    }
+    if let Ok(primary) = sif.primary() {
+        assert!(primary.is_primary());
+    }
 }

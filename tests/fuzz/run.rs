@@ -9,8 +9,8 @@ mod entries;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// Changes of each file of a corpus.
-const CHANGES: usize = 300;
+/// Changes of a corpus, spread over its files.
+const CHANGES: usize = 4000;
 
 /// Pieces that matter to one grammar or another.
 const PIECES: [&[u8]; 24] = [
@@ -104,7 +104,7 @@ fn run(target: &str) {
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
     for file in &files {
         check(target, entry, file);
-        for _ in 0..CHANGES {
+        for _ in 0..CHANGES.div_ceil(files.len()) {
             let other = &files[chance.next(files.len())];
             check(target, entry, &changed(file, other, &mut chance));
         }
@@ -145,6 +145,8 @@ targets! {
     sparse,
     recipe,
     segment_index,
+    squashfs,
+    sif,
 }
 
 #[test]
