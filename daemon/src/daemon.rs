@@ -12,6 +12,7 @@ use orlop_registry::{Fetched, Pool};
 use orlop_store::{Leased, Store};
 use tokio::sync::Semaphore;
 
+use crate::brief::{Brief, Panicked};
 use crate::counts::Counts;
 use crate::disk::Disk;
 use crate::failure::Failure;
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) life: Lifecycle,
     /// Its tasks.
     pub(crate) tasks: Tasks,
+    /// Its brief work.
+    pub(crate) brief: Brief,
     /// Its log.
     pub(crate) log: Log,
     /// When it started, Unix seconds.
@@ -124,6 +127,20 @@ impl Daemon {
 }
 
 impl Daemon {
+    /// Begins work where it may block for a moment ([`Brief`]).
+    ///
+    /// # Errors
+    /// The work's own; INTERNAL when its first part panicked.
+    pub(crate) async fn at_once<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        match self.brief.begin(Box::pin(work)).await {
+            Ok(done) => done,
+            Err(Panicked) => Err(Failure::of(Kind::Internal, "work of the daemon panicked")),
+        }
+    }
+
     /// Runs blocking work on a thread of its own.
     ///
     /// # Errors

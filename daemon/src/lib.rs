@@ -8,6 +8,7 @@
 //! (`orlop-store`), containers and output files (the client's).
 
 mod arguments;
+mod brief;
 mod caller;
 mod clock;
 mod counts;

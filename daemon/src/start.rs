@@ -25,6 +25,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use crate::arguments::{self, Arguments, Asked};
+use crate::brief::Brief;
 use crate::daemon::{Collecting, Daemon, Shared};
 use crate::disk::Disk;
 use crate::flights::Flights;
@@ -184,6 +185,7 @@ fn shared(
         checks: Flights::new(tasks.clone()),
         verifications: Flights::new(tasks.clone()),
         web: Flights::new(tasks.clone()),
+        brief: Brief::new(tasks.clone()),
         tasks,
         activated: matches!(door, Door::Activated(_)),
     };

@@ -40,7 +40,12 @@ pub(crate) struct Asked {
 impl Asked {
     /// Where this asking's documents come from.
     pub(crate) fn origin(&self) -> documents::Origin<'_> {
-        documents::Origin { sources: &self.sources, times: claims::Times::of(&self.settings) }
+        documents::Origin { sources: &self.sources, times: self.times() }
+    }
+
+    /// When another node's claim is dead, as the caller's settings say.
+    pub(crate) fn times(&self) -> claims::Times {
+        claims::Times::of(&self.settings)
     }
 
     /// The notices so far, for an answer that carries them.
@@ -121,9 +126,9 @@ pub(crate) async fn ask(
 ) -> Result<Asked, Failure> {
     let (sender, notices) = mpsc::unbounded_channel();
     let (shared, asking, named) = (daemon.clone(), caller.clone(), reference.clone());
-    let read = move || said(&shared, &asking, &named, access, mirrors);
+    let read = async move { said(&shared, &asking, &named, access, mirrors) };
     let Said { credentials, sources, settings, is_insecure, is_blocked, warnings, identity } =
-        daemon.blocking("settings", read).await?;
+        daemon.at_once(read).await?;
     for warning in warnings {
         drop(sender.send(warning.into()));
     }

@@ -60,11 +60,19 @@ pub(crate) async fn choose_manifest(
     reference: &Reference,
     wanted: &Platform,
 ) -> Result<(Chosen, Answered), Failure> {
-    let by = by_of(reference);
-    let found = top_of(daemon, asked, Some(&by)).await;
-    let (top, source, answered) = found.map_err(|failure| failure.naming(reference))?;
-    let chosen = choose_below(daemon, Some(asked.origin()), reference, wanted, top, source).await?;
-    Ok((chosen, answered))
+    let answered = lookup::resolve(daemon, asked).await;
+    let answered = answered.map_err(|failure| failure.naming(reference))?;
+    let (shared, sources, times) = (daemon.clone(), asked.sources.clone(), asked.times());
+    let (reference, wanted) = (reference.clone(), wanted.clone());
+    let choose = async move {
+        let (by, resolved) = (by_of(&reference), answered.resolved());
+        let top = top_document(&shared, &sources, resolved, Some(&by)).await;
+        let top = top.map_err(|failure| failure.naming(&reference))?;
+        let (origin, source) = (Origin { sources: &sources, times }, resolved.source.clone());
+        let chosen = choose_below(&shared, Some(origin), &reference, &wanted, top, source).await?;
+        Ok((chosen, answered))
+    };
+    daemon.at_once(choose).await
 }
 
 fn by_of(reference: &Reference) -> By {
@@ -146,17 +154,9 @@ pub(crate) async fn find_top(
     daemon: &Daemon,
     asked: &Asked,
 ) -> Result<(Fetched, String, Answered), Failure> {
-    top_of(daemon, asked, None).await
-}
-
-async fn top_of(
-    daemon: &Daemon,
-    asked: &Asked,
-    by: Option<&By>,
-) -> Result<(Fetched, String, Answered), Failure> {
     let answered = lookup::resolve(daemon, asked).await?;
     let resolved = answered.resolved();
-    let top = top_document(daemon, &asked.sources, resolved, by).await?;
+    let top = top_document(daemon, &asked.sources, resolved, None).await?;
     Ok((top, resolved.source.clone(), answered))
 }
 

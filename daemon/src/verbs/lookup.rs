@@ -9,7 +9,7 @@
 //!
 //! Not here: documents ([`super::documents`]), requests (`orlop-registry`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ impl Given {
 pub(crate) struct Answer {
     resolved: Resolved,
     rights: Vec<(String, Credential)>,
+    /// Manifests with which it is remembered: by one of those who share it.
+    remembered: Arc<Mutex<BTreeSet<Digest>>>,
 }
 
 /// An answer as one caller has it. Others share it while this lives.
@@ -85,7 +87,7 @@ pub(crate) async fn resolve(daemon: &Daemon, asked: &Asked) -> Result<Answered, 
         let sources = heard(&sources, &facts);
         shared.counts.tags_asked.add(1);
         let resolved = sources.resolve().await?;
-        Ok(Answer { resolved, rights: given.list() })
+        Ok(Answer { resolved, rights: given.list(), remembered: Arc::default() })
     };
     let flight = daemon.tags.join_within(SHARED, &rights.identity, "a tag", 0, work);
     let flight = flight.heard_by(&asked.session);
@@ -140,7 +142,10 @@ pub(crate) fn remember(
     answered: &Answered,
     chosen: &Digest,
 ) {
-    let Answer { resolved, rights } = &answered.answer;
+    let Answer { resolved, rights, remembered } = &answered.answer;
+    if !remembered.lock().unwrap_or_else(PoisonError::into_inner).insert(chosen.clone()) {
+        return;
+    }
     let mut names = BTreeMap::from([(reference.canonical(), resolved.digest.clone())]);
     let source = resolved.source.clone();
     for digest in [&resolved.digest, chosen] {

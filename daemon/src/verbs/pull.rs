@@ -32,7 +32,7 @@ use crate::flights::heard;
 const TRIES: u32 = 4;
 
 /// What is asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     /// What to pull.
     pub(crate) reference: Reference,
@@ -116,7 +116,7 @@ async fn find(
 ) -> Result<Pulled, Failure> {
     let mut tries = 1;
     loop {
-        match find_once(daemon, wanted, asked, events).await {
+        match Box::pin(find_once(daemon, wanted, asked, events)).await {
             Err(failure) if failure.kind() == Kind::CacheDamaged && tries < TRIES => {
                 tracing::info!(%failure, "the image is looked for again");
                 tries += 1;
@@ -169,7 +169,7 @@ async fn find_once(
     };
     let manifest = chosen.digest.clone();
     let (settings, sources) = (&asked.settings, Some(&asked.sources));
-    let pulled = bring(daemon, settings, wanted, sources, chosen, events).await?;
+    let pulled = bring_at_once(daemon, settings, wanted, sources, chosen, events).await?;
     lookup::remember(daemon, reference, &answered, &manifest);
     Ok(pulled)
 }
@@ -217,6 +217,22 @@ async fn from_cache(
         Err(failure) if failure.kind() == Kind::ImageNotFound => Ok(None),
         outcome => outcome.map(Some),
     }
+}
+
+/// The same as [`bring`], on one thread where all of it is there.
+async fn bring_at_once(
+    daemon: &Daemon,
+    settings: &Settings,
+    wanted: &Wanted,
+    sources: Option<&Sources>,
+    chosen: Chosen,
+    events: &Events,
+) -> Result<Pulled, Failure> {
+    let (shared, settings, wanted) = (daemon.clone(), settings.clone(), wanted.clone());
+    let (sources, events) = (sources.cloned(), events.clone());
+    let work =
+        async move { bring(&shared, &settings, &wanted, sources.as_ref(), chosen, &events).await };
+    daemon.at_once(work).await
 }
 
 /// Brings what a manifest names into the cache; without sources it has to be there.
