@@ -17,6 +17,16 @@ fn age(path: &Path, seconds: i64) {
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
+/// A name that Orlop gives in this directory.
+fn name(place: &str, number: u64) -> String {
+    match place {
+        "tmp" => format!(".orlop-{number:016x}"),
+        "partial" => format!("sha256-{number:064x}.mark"),
+        "claims" => format!("tag-{number:064x}"),
+        _ => format!("node.0a1b2c3d.{number:016x}"),
+    }
+}
+
 #[test]
 fn f40_strays_in_any_number_keep_nobody_waiting_and_are_swept_but_the_young_and_the_held() {
     let registry = Registry::new().image("a:1", Image::tiny()).start();
@@ -32,13 +42,13 @@ fn f40_strays_in_any_number_keep_nobody_waiting_and_are_swept_but_the_young_and_
     let cache = site.cache();
     let places = ["tmp", "partial", "claims", "leases"];
     for place in places {
-        let first = cache.join(place).join("stray-0");
+        let first = cache.join(place).join(name(place, 0));
         std::fs::write(&first, b"x").unwrap();
         age(&first, 3 * 3600);
         site.person().give(&first);
         let mut last = first;
         for number in 1..count {
-            let path = cache.join(place).join(format!("stray-{number}"));
+            let path = cache.join(place).join(name(place, number));
             // File systems have a limit of names for one file, of which 1000 is the lowest.
             if number % 500 == 0 {
                 std::fs::write(&path, b"x").unwrap();
@@ -49,11 +59,11 @@ fn f40_strays_in_any_number_keep_nobody_waiting_and_are_swept_but_the_young_and_
                 std::fs::hard_link(&last, &path).unwrap();
             }
         }
-        let young = cache.join(place).join("young");
+        let young = cache.join(place).join(name(place, count));
         std::fs::write(&young, b"x").unwrap();
         age(&young, 1800);
     }
-    let held = cache.join("tmp/held");
+    let held = cache.join("tmp").join(name("tmp", count + 1));
     std::fs::write(&held, b"x").unwrap();
     age(&held, 3 * 3600);
     let lock = std::fs::File::open(&held).unwrap();
@@ -71,8 +81,13 @@ fn f40_strays_in_any_number_keep_nobody_waiting_and_are_swept_but_the_young_and_
     let pulled = pulled.elapsed();
     let is_left = || {
         places.iter().any(|place| {
+            let kept = [name(place, count), name(place, count + 1)];
             let mut names = std::fs::read_dir(cache.join(place)).unwrap().flatten();
-            names.any(|entry| entry.file_name().to_string_lossy().starts_with("stray-"))
+            // By numbers below 2^32 nothing else is called.
+            names.any(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                name.contains("00000000") && !kept.contains(&name)
+            })
         })
     };
     assert!(is_left(), "it answered only when all was swept");
@@ -94,7 +109,47 @@ fn f40_strays_in_any_number_keep_nobody_waiting_and_are_swept_but_the_young_and_
     ));
     assert!(peak < 64 << 20, "{peak}");
     for place in places {
-        assert!(cache.join(place).join("young").exists(), "{place}");
+        assert!(cache.join(place).join(name(place, count)).exists(), "{place}");
     }
     assert!(held.exists());
+}
+
+#[test]
+fn f40_a_cache_in_a_directory_with_other_things_harms_none_of_them() {
+    let registry = Registry::new().image("a:1", Image::tiny()).start();
+    let site = site(&registry);
+    let uri = registry.docker("a:1");
+    let scratch = site.home().join("scratch");
+    let others = [
+        "tmp/thesis/chapter",
+        "tmp/notes",
+        "partial/results.csv",
+        "leases/x",
+        "claims/x",
+        "pins/x",
+    ];
+    for other in others {
+        site.write_home(&format!("scratch/{other}"), b"mine");
+        for path in scratch.join(other).ancestors().take_while(|path| *path != scratch) {
+            age(path, 3 * 24 * 3600);
+        }
+    }
+    let orlop = |words: &[&str]| {
+        let ran = site.run(words.iter().copied()).env("ORLOP_CACHEDIR", &scratch);
+        ran.outcome().success();
+        for other in others {
+            assert!(scratch.join(other).exists(), "{other} after {words:?}");
+        }
+    };
+    orlop(&["pull", "a.sif", &uri]);
+    // What can be swept here goes after what is looked at: the sweep has been then.
+    let stray = scratch.join("tmp").join(name("tmp", 1));
+    site.write_home(stray.strip_prefix(site.home()).unwrap().to_str().unwrap(), b"x");
+    age(&stray, 3 * 24 * 3600);
+    orlop(&["daemon", "stop"]);
+    orlop(&["cache", "usage"]);
+    orlop_kit::until_true("the stray is swept", || !stray.exists());
+    orlop(&["cache", "verify"]);
+    orlop(&["cache", "clean", "--force"]);
+    assert!(!scratch.join("CACHEDIR.TAG").exists(), "backups go on");
 }

@@ -18,5 +18,5 @@ mod sweep;
 pub use directory::{DirectoryDraft, adopt, make_directories, move_aside, sync_name};
 pub use draft::{Draft, Mode};
 pub use error::{PublishError, is_disk_full};
-pub use names::is_made_by;
+pub use names::{is_made_by, is_temporary};
 pub use sweep::sweep;

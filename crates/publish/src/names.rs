@@ -37,8 +37,9 @@ fn random<const BYTES: usize>() -> Result<[u8; BYTES], Errno> {
     Ok(bytes)
 }
 
-/// True for names that [`random_name`] and [`name_of`] give.
-pub(crate) fn is_temporary(name: &OsStr) -> bool {
+/// True for the names that drafts have until they are published.
+#[must_use]
+pub fn is_temporary(name: &OsStr) -> bool {
     let digits = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
     digits.is_some_and(|digits| {
         digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())

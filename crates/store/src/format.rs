@@ -10,17 +10,20 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use orlop_publish::{Draft, Mode, PublishError, move_aside, sync_name};
 use rustix::fs::{FlockOperation, OFlags};
 
-use crate::files::{random, renew};
+use crate::files::{random, read_all, renew};
 use crate::layout::{DIRECTORIES, VERSION};
-use crate::{Error, layout::Layout};
+use crate::{Error, layout::Layout, own};
 
 /// The format of this program. A cache of a newer one is refused.
 pub(crate) const FORMAT: u32 = 1;
+
+/// Most bytes of a `version` file.
+const LIMIT: u64 = 4096;
 
 /// What follows the number while a cache is being made anew.
 const UNFINISHED: &str = "unfinished";
@@ -42,10 +45,15 @@ pub(crate) enum Format {
 /// [`Error::Format`] for all that is not known; [`Error::Disk`].
 pub(crate) fn look(root: &Path) -> Result<Format, Error> {
     let path = root.join(VERSION);
-    let text = match std::fs::read(&path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+    let unknown = |found| Err(Error::Format { path: root.to_owned(), found, known: FORMAT });
+    let text = match std::fs::symlink_metadata(&path) {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Format::None),
-        Err(cause) => return Err(Error::disk("read", &path, 0, cause)),
+        // A FIFO, a link, a directory: not looked at any further.
+        Ok(found) if !found.is_file() => return unknown("(`version` is not a file)".to_owned()),
+        _ => match crate::files::open(&path).and_then(|file| read_all(&file, LIMIT)) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned(),
+            Err(cause) => return Err(Error::disk("read", &path, 0, cause)),
+        },
     };
     let text = text.trim_end();
     match text.parse::<u32>() {
@@ -56,7 +64,7 @@ pub(crate) fn look(root: &Path) -> Result<Format, Error> {
     }
     let found: String = text.chars().take(32).flat_map(char::escape_debug).collect();
     let found = if found.is_empty() { "\"\"".to_owned() } else { found };
-    Err(Error::Format { path: root.to_owned(), found, known: FORMAT })
+    unknown(found)
 }
 
 fn unfinished() -> String {
@@ -79,11 +87,11 @@ pub(crate) fn set_old_aside(layout: &Layout) -> Result<Upgrade, Error> {
     tracing::info!(root = %root.display(), "a cache of an older format is made anew");
     layout.make_directory("tmp")?;
     write(layout, &unfinished())?;
-    for directory in DIRECTORIES.iter().filter(|name| !name.contains('/') && **name != "tmp") {
+    for old in old(root)? {
         let aside = layout.tmp().join(format!("gone-{:016x}", random()));
-        match move_aside(&root.join(directory), &aside) {
+        match move_aside(&old, &aside) {
             // Its age in the sweeper's eyes begins now.
-            Ok(()) => drop(File::open(&aside).and_then(|directory| renew(&directory))),
+            Ok(()) => drop(crate::files::open(&aside).and_then(|directory| renew(&directory))),
             Err(PublishError::Disk { cause, .. })
                 if cause.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::publish(0, error)),
@@ -93,6 +101,28 @@ pub(crate) fn set_old_aside(layout: &Layout) -> Result<Upgrade, Error> {
         sync_name(&moved).map_err(|error| Error::publish(0, error))?;
     }
     Ok(Upgrade { is_due: true, _lock: lock })
+}
+
+/// What an older cache is made of: its directories, and of one that holds other things too what is
+/// the cache's own.
+fn old(root: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut old = Vec::new();
+    for top in DIRECTORIES.iter().filter(|name| !name.contains('/') && **name != "tmp") {
+        let parts: Vec<_> =
+            DIRECTORIES.iter().filter(|name| Path::new(name).starts_with(top)).collect();
+        let mut is_mixed = false;
+        for part in &parts {
+            is_mixed |= own::other_in(root, part)?.is_some();
+        }
+        if !is_mixed {
+            old.push(root.join(top));
+            continue;
+        }
+        for part in parts {
+            old.extend(own::own_in(root, part)?);
+        }
+    }
+    Ok(old)
 }
 
 /// A cache that is being made anew, for this process alone where locks work.
@@ -142,11 +172,13 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let root = home.path();
         Layout::make(root).unwrap();
-        for name in ["segments/old", "recipes/old", "mine"] {
-            fs::write(root.join(name), b"old").unwrap();
+        let key = "a0".repeat(32);
+        let recipe = root.join("recipes").join(&key);
+        for path in [root.join("segments").join(&key), root.join("mine")] {
+            fs::write(path, b"old").unwrap();
         }
         for text in ["0\n", "1 unfinished\n"] {
-            fs::write(root.join("recipes/old"), b"old").unwrap();
+            fs::write(&recipe, b"old").unwrap();
             fs::write(root.join(VERSION), text).unwrap();
             Layout::existing(root).unwrap_err();
             Layout::make(root).unwrap();
@@ -157,7 +189,7 @@ mod tests {
             assert!(root.join("mine").exists() && root.join("blobs/sha256").exists());
         }
         let gone = fs::read_dir(root.join("tmp")).unwrap();
-        let old = gone.filter(|entry| entry.as_ref().unwrap().path().join("old").exists());
+        let old = gone.filter(|entry| entry.as_ref().unwrap().path().join(&key).exists());
         assert_eq!(old.count(), 3);
     }
 }

@@ -12,10 +12,13 @@ use orlop_oci::Digest;
 use orlop_publish::{Draft, Mode, PublishError};
 
 use crate::format::{self, FORMAT, Format};
-use crate::{Entry, Error, Key};
+use crate::{Entry, Error, Key, own};
 
 /// Name of the file that says the format.
 pub(crate) const VERSION: &str = "version";
+
+/// Name of the file that says to other programs that this is a cache.
+pub(crate) const TAG: &str = "CACHEDIR.TAG";
 
 /// Tells backup programs to pass by (bford.info/cachedir).
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
@@ -71,8 +74,13 @@ impl Layout {
             Format::Older => Some(format::set_old_aside(&layout)?),
             Format::None | Format::This => None,
         };
+        // One that cannot be listed is as good as one with other things in it.
+        let is_alone = own::is_alone(root).unwrap_or(false);
         layout.make_directories()?;
-        layout.write_once("CACHEDIR.TAG", CACHEDIR_TAG.as_bytes())?;
+        // Backup programs pass by all that is in a directory with a tag.
+        if is_alone {
+            layout.write_once(TAG, CACHEDIR_TAG.as_bytes())?;
+        }
         layout.write_once(VERSION, format!("{FORMAT}\n").as_bytes())?;
         upgrade.map_or(Ok(()), |upgrade| upgrade.finish(&layout))?;
         Ok(layout)
@@ -136,8 +144,7 @@ impl Layout {
         if mode & 0o077 != 0 {
             // A directory that only holds the cache is closed. One with other things in it keeps
             // its mode, because those may be meant for others.
-            let mut names = fs::read_dir(&self.root).map_err(failed)?;
-            if self.root.join("version").exists() || names.next().is_none() {
+            if own::is_alone(&self.root).unwrap_or(false) {
                 fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700))
                     .map_err(failed)?;
             } else if mode & 0o022 != 0 {
@@ -149,30 +156,35 @@ impl Layout {
             .map_err(|cause| ("is not writable".to_owned(), Some(cause.into())))
     }
 
-    /// Removes a cache whatever its format, so that it can be made anew.
+    /// Removes a cache whatever its format, so that it can be made anew. What has no name that Orlop
+    /// gives stays.
     ///
     /// # Errors
     /// [`Error::Unusable`] when there is something in the directory that no cache of Orlop has,
-    /// named by it: nothing is removed then. [`Error::Disk`].
+    /// named by it, and nothing says that the rest is one: nothing is removed then.
+    /// [`Error::Disk`].
     pub(crate) fn remove(root: &Path) -> Result<(), Error> {
-        let layout = Self { root: root.to_owned() };
-        let failed = |cause| Error::disk("read", root, 0, cause);
-        let names = fs::read_dir(root).map_err(failed)?.collect::<Result<Vec<_>, _>>();
-        let names: Vec<_> = names.map_err(failed)?.iter().map(fs::DirEntry::file_name).collect();
-        let tag = fs::read_to_string(root.join("CACHEDIR.TAG")).unwrap_or_default();
-        let known = |name: &std::ffi::OsStr| {
-            let known = DIRECTORIES.iter().chain(&["CACHEDIR.TAG", VERSION]);
-            known.into_iter().any(|known| *known == name)
-        };
+        let tag = crate::files::open(&root.join(TAG));
+        let tag = tag.and_then(|file| crate::files::read_all(&file, 4096));
+        let tag = String::from_utf8_lossy(&tag.ok().flatten().unwrap_or_default()).into_owned();
         let is_ours = tag.contains("a cache of Orlop");
-        if let Some(foreign) = names.iter().find(|name| !is_ours && !known(name)) {
-            let what = format!("holds {}, which is no cache's", foreign.display());
-            return Err(Error::Unusable { path: layout.root, what, cause: None });
+        if let Some(other) = own::other_at(root)?.filter(|_| !is_ours) {
+            let name = other.file_name().unwrap_or_default();
+            let what = format!("holds {}, which is no cache's", name.display());
+            return Err(Error::Unusable { path: root.to_owned(), what, cause: None });
+        }
+        // Those below others first.
+        for directory in DIRECTORIES.iter().rev() {
+            for own in own::own_in(root, directory)? {
+                crate::collect::remove_file(&own)?;
+            }
+            // One with other things in it stays.
+            let _kept = fs::remove_dir(root.join(directory));
+        }
+        if is_ours {
+            crate::collect::remove_file(&root.join(TAG))?;
         }
         // The version goes last: a removal that was cut off is not taken for a cache of this format.
-        for name in names.iter().filter(|name| *name != VERSION) {
-            crate::collect::remove_file(&root.join(name))?;
-        }
         crate::collect::remove_file(&root.join(VERSION))
     }
 
@@ -325,6 +337,29 @@ mod tests {
     }
 
     #[test]
+    fn f35_what_is_no_file_in_place_of_the_version_is_refused_at_once_and_cleaned() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("c");
+        let path = root.join(VERSION);
+        let odd: [fn(&Path); 3] = [
+            |path| {
+                let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+                rustix::fs::mkfifoat(rustix::fs::CWD, path, mode).unwrap();
+            },
+            |path| std::os::unix::fs::symlink("nowhere", path).unwrap(),
+            |path| fs::create_dir(path).unwrap(),
+        ];
+        for make in odd {
+            Layout::make(&root).unwrap();
+            fs::remove_file(&path).unwrap();
+            make(&path);
+            let error = Layout::make(&root).unwrap_err();
+            assert!(matches!(error, Error::Format { .. }), "{error}");
+            Layout::remove(&root).unwrap();
+        }
+    }
+
+    #[test]
     fn s52_a_cache_of_any_format_is_removed_and_what_is_none_is_not() {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("c");
@@ -333,7 +368,8 @@ mod tests {
         fs::write(root.join("newer"), "of a later format").unwrap();
         Layout::make(&root).unwrap_err();
         Layout::remove(&root).unwrap();
-        assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 1);
+        assert!(root.join("newer").exists());
         Layout::make(&root).unwrap();
 
         let project = home.path().join("project");
@@ -344,6 +380,48 @@ mod tests {
         let error = Layout::remove(&project).unwrap_err();
         assert!(error.to_string().contains("holds sources"), "{error}");
         assert!(project.join("tmp/mine").exists() && project.join("version").exists());
+    }
+
+    #[test]
+    fn b3_a_cache_in_a_directory_with_other_things_leaves_them_as_they_are() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("scratch");
+        let others = [
+            "tmp/thesis/chapter",
+            "tmp/damaged/mine",
+            "partial/results.csv",
+            "claims/x",
+            "leases/data.1.csv",
+            "pins/x",
+            "segments/x",
+            "blobs/sha256/x",
+        ];
+        for name in others {
+            fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+            fs::write(root.join(name), b"mine").unwrap();
+        }
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        let are_there = |what: &str| {
+            for name in others {
+                assert!(root.join(name).exists(), "{name} after {what}");
+            }
+            assert!(!root.join(TAG).exists(), "backups go on");
+        };
+        Layout::make(&root).unwrap();
+        are_there("the first start");
+        assert_eq!(mode(&root), 0o755, "others may still look at the rest");
+        let key: Key = "a0".repeat(32).parse().unwrap();
+        for (text, is_kept) in [("0\n", false), ("1\n", true), ("9\n", false)] {
+            fs::write(root.join("recipes").join(key.as_str()), b"old").unwrap();
+            fs::write(root.join(VERSION), text).unwrap();
+            match text {
+                "9\n" => Layout::remove(&root).unwrap(),
+                _ => drop(Layout::make(&root).unwrap()),
+            }
+            are_there(text);
+            let is_there = root.join("recipes").join(key.as_str()).exists();
+            assert_eq!(is_there, is_kept, "{text}");
+        }
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod intact;
 mod key;
 mod layout;
 mod lease;
+mod own;
 mod partial;
 mod pin;
 mod recipe;

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::collect::remove_file;
 use crate::files::{list, read_all};
+use crate::layout::Layout;
 use crate::store::Store;
-use crate::{Entry, Error, Key};
+use crate::{Entry, Error, Key, own};
 
 /// Most bytes of a pin's file.
 const LIMIT: u64 = 4 << 20;
@@ -115,16 +116,23 @@ impl Store {
         }
     }
 
-    /// Moves what is no pin aside; returns the names of the files.
+    /// Moves what is no pin aside, also what is in the place of all of them; returns the names of the
+    /// files.
     ///
     /// # Errors
     /// [`Error::Disk`], also where reading fails for a reason that may pass: a pin that is gone
     /// comes from nowhere again.
     pub(crate) fn verify_pins(&self) -> Result<Vec<String>, Error> {
         let mut names = Vec::new();
+        let place = self.layout().pins();
+        if std::fs::symlink_metadata(&place).is_ok() && !place.is_dir() {
+            self.move_file_aside(&place, "pins", "it is no directory")?;
+            Layout::make(self.root())?;
+            names.push("pins".to_owned());
+        }
         for (path, cause) in self.find_pins()?.damaged {
             use io::ErrorKind as E;
-            if !matches!(cause.kind(), E::InvalidData | E::IsADirectory | E::PermissionDenied) {
+            if !matches!(cause.kind(), E::InvalidData | E::PermissionDenied) {
                 return Err(Error::disk("read", &path, 0, cause));
             }
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -136,16 +144,16 @@ impl Store {
 
     fn find_pins(&self) -> Result<Found, Error> {
         let mut found = Found { pins: Vec::new(), damaged: Vec::new() };
-        for file in list(&self.layout().pins())? {
+        let all = list(&self.layout().pins()).map_err(|error| match error {
+            Error::Disk { doing, path, cause } if cause.kind() == io::ErrorKind::NotADirectory => {
+                Error::Disk { doing, path, cause: mendable(cause.kind(), "it is no directory") }
+            }
+            error => error,
+        })?;
+        // What has no pin's name is somebody else's.
+        for file in all.iter().filter(|file| own::is_own("pins", &file.file_name())) {
             let path = file.path();
-            let bytes = crate::files::open(&path).and_then(|file| read_all(&file, LIMIT));
-            let stored = bytes.and_then(|bytes| {
-                let stored = serde_json::from_slice(&bytes.unwrap_or_default());
-                let pin = stored.ok().and_then(|stored: Stored| stored.check(&path));
-                let damaged = "it is damaged, and `orlop cache verify` moves it aside";
-                pin.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, damaged))
-            });
-            match stored {
+            match read_pin(&path) {
                 Ok(pin) => found.pins.push(pin),
                 // Taken away in between.
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
@@ -154,6 +162,26 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// Reads a pin; what is none says what it is.
+fn read_pin(path: &Path) -> io::Result<Pin> {
+    let damaged = |what: &str| mendable(io::ErrorKind::InvalidData, what);
+    if !std::fs::symlink_metadata(path)?.is_file() {
+        return Err(damaged("it is no file"));
+    }
+    let file = crate::files::open(path).map_err(|cause| match cause.kind() {
+        io::ErrorKind::PermissionDenied => mendable(cause.kind(), "it may not be read"),
+        _ => cause,
+    })?;
+    let bytes = read_all(&file, LIMIT)?.unwrap_or_default();
+    let stored: Option<Stored> = serde_json::from_slice(&bytes).ok();
+    stored.and_then(|stored| stored.check(path)).ok_or_else(|| damaged("it is damaged"))
+}
+
+/// What is wrong with a pin and will not pass.
+fn mendable(kind: io::ErrorKind, what: &str) -> io::Error {
+    io::Error::new(kind, format!("{what}, and `orlop cache verify` moves it aside"))
 }
 
 fn file_name(name: &str) -> Key {
@@ -203,8 +231,21 @@ mod tests {
         }
         std::fs::create_dir(&path).unwrap();
         is_found("a directory");
+        std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        is_found("a link");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        is_found("a FIFO");
         std::fs::write(&path, &good).unwrap();
         assert_eq!(store.pinned().unwrap().len(), 2);
         assert_eq!(store.verify_pins().unwrap(), [] as [String; 0]);
+        let place = store.layout().pins();
+        std::fs::remove_dir_all(&place).unwrap();
+        std::fs::write(&place, b"x").unwrap();
+        let said = std::error::Error::source(&store.pinned().unwrap_err()).unwrap().to_string();
+        assert!(said.contains("`orlop cache verify`"), "{said}");
+        assert_eq!(store.verify_pins().unwrap(), ["pins"]);
+        store.pin("a", &[]).unwrap();
+        assert_eq!(store.pinned().unwrap().len(), 0);
     }
 }

@@ -1,9 +1,9 @@
 //! Sweeping: what dead processes left, and what is too old to be of use.
 //!
 //! Drafts in `tmp/` that nobody holds, those of this node at once and others when they are over an
-//! hour old; damaged entries and strays among the downloads of that age, downloads that nobody went
-//! on with for a week, claims and leases that have gone silent. Ages are counted by the file
-//! system's clock.
+//! hour old; damaged entries of that age, downloads that nobody went on with for a week, claims and
+//! leases that have gone silent. Ages are counted by the file system's clock. What has no name that
+//! Orlop gives ([`crate::own`]) is not the cache's and stays.
 
 use std::ffi::OsStr;
 use std::fs::DirEntry;
@@ -15,9 +15,9 @@ use std::time::{Duration, SystemTime};
 use orlop_config::limits;
 
 use crate::collect::remove_file;
-use crate::files::{Lock, each, list, lock, time};
+use crate::files::{Lock, each, lock, time};
 use crate::store::Store;
-use crate::{Entry, Error};
+use crate::{Entry, Error, own};
 
 impl Store {
     /// Sweeps the cache; returns how many files and directories went. Meant for the background
@@ -28,25 +28,24 @@ impl Store {
     /// [`Error::Stopped`]; [`Error::Disk`] when a directory cannot be read; what cannot be removed
     /// stays.
     pub fn sweep(&self, stop: &AtomicBool) -> Result<u64, Error> {
-        let sweeper = Sweeper { now: self.file_system_time()?, stop };
+        let sweeper = Sweeper { root: self.root(), now: self.file_system_time()?, stop };
         let layout = self.layout();
         let own = self.own()?;
         let is_due = |found: &DirEntry| {
             let is_own = own.as_ref().is_some_and(|own| own.has_made(&found.file_name()));
             is_own || sweeper.is_over(limits::STRAY_AGE, found)
         };
-        let drafts = sweeper.walk(&layout.tmp(), is_due, |path| {
-            path != layout.damaged() && remove_unlocked(path)
-        })?;
+        let drafts = sweeper
+            .walk("tmp", is_due, |path| path != layout.damaged() && remove_unlocked(path))?;
         let is_stray = |found: &DirEntry| sweeper.is_over(limits::STRAY_AGE, found);
         let remove = |path: &Path| remove_file(path).is_ok();
-        let damaged = sweeper.walk(&layout.damaged(), is_stray, remove)?;
-        let claims = sweeper.walk(&layout.claims(), is_stray, remove)?;
+        let damaged = sweeper.walk("tmp/damaged", is_stray, remove)?;
+        let claims = sweeper.walk("claims", is_stray, remove)?;
         let is_silent = |found: &DirEntry| sweeper.is_over(limits::LEASE_HONOURED, found);
         // One that somebody holds counts on its node, however old it is.
-        let leases = sweeper.walk(&layout.leases(), is_silent, remove_unlocked)?;
-        let partials = sweeper
-            .walk(&layout.partials(), is_stray, |path| self.sweep_partial(path, sweeper.now))?;
+        let leases = sweeper.walk("leases", is_silent, remove_unlocked)?;
+        let partials =
+            sweeper.walk("partial", is_stray, |path| self.sweep_partial(path, sweeper.now))?;
         Ok([drafts, damaged, claims, leases, partials].iter().sum())
     }
 
@@ -58,9 +57,9 @@ impl Store {
     /// [`Error::Stopped`], [`Error::DiskFull`], [`Error::Disk`]; what cannot be removed stays.
     pub(crate) fn sweep_own(&self, stop: &AtomicBool) -> Result<u64, Error> {
         let Some(own) = self.own()? else { return Ok(0) };
-        let sweeper = Sweeper { now: SystemTime::UNIX_EPOCH, stop };
+        let sweeper = Sweeper { root: self.root(), now: SystemTime::UNIX_EPOCH, stop };
         let is_own = |found: &DirEntry| own.has_made(&found.file_name());
-        sweeper.walk(&self.layout().tmp(), is_own, remove_unlocked)
+        sweeper.walk("tmp", is_own, remove_unlocked)
     }
 
     /// How this node's leavings are told; not at all where locks do not work.
@@ -76,14 +75,14 @@ impl Store {
     }
 
     /// Removes a file of `partial/` that is over an hour old where it is of no use: a download that
-    /// nobody went on with for a week, a mark without one, what is neither.
+    /// nobody went on with for a week, a mark without one.
     fn sweep_partial(&self, path: &Path, now: SystemTime) -> bool {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let named = |name: &str| crate::usage::by_digest(name).map(Entry::Partial);
         if let Some(marked) = name.strip_suffix(".mark").and_then(named) {
             return !self.own_path(&marked).exists() && remove_file(path).is_ok();
         }
-        let Some(entry) = named(name) else { return remove_unlocked(path) };
+        let Some(entry) = named(name) else { return false };
         let Some(info) = crate::usage::info(entry.clone(), path) else { return false };
         let ago = |then| now.duration_since(then).unwrap_or_default();
         ago(info.used) >= limits::PARTIAL_KEEP
@@ -97,8 +96,8 @@ impl Store {
     /// [`Error::Disk`] when the directory cannot be read; what cannot be removed stays.
     pub fn forget_damaged(&self) -> Result<u64, Error> {
         let mut gone: u64 = 0;
-        for found in list(&self.layout().damaged())? {
-            gone = gone.saturating_add(u64::from(remove_file(&found.path()).is_ok()));
+        for path in own::own_in(self.root(), "tmp/damaged")? {
+            gone = gone.saturating_add(u64::from(remove_file(&path).is_ok()));
         }
         Ok(gone)
     }
@@ -119,24 +118,30 @@ impl Own {
 
 /// One sweep.
 struct Sweeper<'a> {
+    root: &'a Path,
     now: SystemTime,
     stop: &'a AtomicBool,
 }
 
 impl Sweeper<'_> {
-    /// Goes through a directory; returns how much went of what is due, as `goes` says of each.
+    /// Goes through a directory of the cache; returns how much went of what is due and the cache's
+    /// own, as `goes` says of each. A link in its place is not followed.
     fn walk(
         &self,
-        directory: &Path,
+        directory: &str,
         is_due: impl Fn(&DirEntry) -> bool,
         goes: impl Fn(&Path) -> bool,
     ) -> Result<u64, Error> {
         let mut swept: u64 = 0;
-        each(directory, |found| {
+        let path = self.root.join(directory);
+        if !own::is_directory(&path) {
+            return Ok(swept);
+        }
+        each(&path, |found| {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
             }
-            if is_due(&found) && goes(&found.path()) {
+            if own::is_own(directory, &found.file_name()) && is_due(&found) && goes(&found.path()) {
                 swept = swept.saturating_add(1);
             }
             Ok(())
@@ -180,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn f40_old_strays_go_and_what_is_young_or_held_stays() {
+    fn f40_what_is_old_goes_and_what_is_young_or_held_stays() {
         let (_directory, store) = store();
         let root = store.root();
         let _draft = store.draft_segment(&key(1)).unwrap();
@@ -189,30 +194,58 @@ mod tests {
             .map(|entry| entry.unwrap().path())
             .find(|path| !path.ends_with("damaged"))
             .unwrap();
-        for name in
-            ["tmp/old", "tmp/young", "tmp/damaged/x", "claims/old", "claims/young", "leases/x"]
-        {
-            fs::write(root.join(name), b"x").unwrap();
+        let [old, young, directory] =
+            [1, 2, 3].map(|number| root.join(format!("tmp/.orlop-{number:016x}")));
+        let damaged = root.join(format!("tmp/damaged/tag-{}-{:016x}", key(1), 1));
+        let claims = [1, 2].map(|number| root.join(format!("claims/tag-{}", key(number))));
+        let leases = [1, 2].map(|number| root.join(format!("leases/h.0a1b2c3d.{number:016x}")));
+        for path in [&old, &young, &damaged].into_iter().chain(&claims).chain(&leases) {
+            fs::write(path, b"x").unwrap();
         }
-        fs::create_dir(root.join("tmp/directory")).unwrap();
-        fs::write(root.join("tmp/directory/data"), b"x").unwrap();
-        for name in ["tmp/old", "tmp/directory", "tmp/damaged/x", "tmp/damaged", "claims/old"] {
-            age(&root.join(name), 3700);
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("data"), b"x").unwrap();
+        for path in [&old, &directory, &damaged, &root.join("tmp/damaged"), &claims[0]] {
+            age(path, 3700);
         }
-        age(&root.join("leases/x"), 7300);
-        fs::write(root.join("leases/held"), b"x").unwrap();
-        age(&root.join("leases/held"), 7300);
-        let held = File::open(root.join("leases/held")).unwrap();
+        leases.iter().for_each(|lease| age(lease, 7300));
+        let held = File::open(&leases[1]).unwrap();
         rustix::fs::flock(&held, FlockOperation::NonBlockingLockShared).unwrap();
         age(&draft, 3700);
         assert_eq!(store.sweep(&false.into()).unwrap(), 5);
-        for name in ["tmp/old", "tmp/directory", "tmp/damaged/x", "claims/old", "leases/x"] {
-            assert!(!root.join(name).exists(), "{name}");
+        for path in [&old, &directory, &damaged, &claims[0], &leases[0]] {
+            assert!(!path.exists(), "{}", path.display());
         }
-        for name in ["tmp/young", "tmp/damaged", "claims/young", "leases/held"] {
-            assert!(root.join(name).exists(), "{name}");
+        for path in [&young, &root.join("tmp/damaged"), &claims[1], &leases[1]] {
+            assert!(path.exists(), "{}", path.display());
         }
         assert!(draft.exists(), "a living draft stays however old it is");
+    }
+
+    #[test]
+    fn b3_what_has_no_name_of_the_cache_is_swept_nowhere_and_no_link_is_followed() {
+        let (directory, store) = store();
+        let root = store.root();
+        for place in ["tmp", "tmp/damaged", "partial", "claims", "leases"] {
+            for name in ["notes", "data.1.csv", "gone-with-the-wind", ".orlop-notes"] {
+                fs::create_dir(root.join(place).join(name)).unwrap();
+                age(&root.join(place).join(name), 30 * 24 * 3600);
+            }
+        }
+        assert_eq!(store.sweep(&false.into()).unwrap(), 0);
+        assert_eq!(store.forget_damaged().unwrap(), 0);
+        store.clean(&crate::Filter::default(), &false.into()).unwrap();
+        assert!(root.join("tmp/notes").exists() && root.join("leases/data.1.csv").exists());
+        // Elsewhere even what looks like a draft is somebody else's.
+        let elsewhere = directory.path().join("elsewhere");
+        fs::remove_dir_all(root.join("tmp")).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, root.join("tmp")).unwrap();
+        let draft = elsewhere.join(format!(".orlop-{:08x}{:08x}", store.maker(), 1));
+        fs::write(&draft, b"x").unwrap();
+        age(&draft, 3700);
+        assert_eq!(store.sweep(&false.into()).unwrap(), 0);
+        store.clean(&crate::Filter::default(), &false.into()).unwrap();
+        assert!(draft.exists());
     }
 
     #[test]
@@ -228,7 +261,7 @@ mod tests {
             path
         };
         let (own, theirs) = (left(&store, 1), left(&other, 2));
-        let gone = tmp.join(format!("{}1", store.gone()));
+        let gone = tmp.join(format!("{}{:016x}", store.gone(), 1));
         fs::create_dir(&gone).unwrap();
         assert_ne!(store.maker(), other.maker());
         assert!(matches!(store.sweep_own(&true.into()), Err(Error::Stopped)));
@@ -262,18 +295,13 @@ mod tests {
     }
 
     #[test]
-    fn f40_strays_among_the_downloads_go_after_an_hour_and_marks_with_theirs() {
+    fn f40_marks_go_with_their_downloads() {
         let (_directory, store) = store();
         let (kept, none) = (Digest::sha256(b"x"), Digest::sha256(b"none"));
         store.partial(&kept, 10).unwrap().append(b"x").unwrap();
-        let at = store.layout().partials();
         let (mark, orphan) = (store.layout().mark(&kept), store.layout().mark(&none));
-        for path in [at.join("stray"), orphan.clone(), at.join("held")] {
-            fs::write(path, b"x").unwrap();
-        }
-        let held = File::open(at.join("held")).unwrap();
-        rustix::fs::flock(&held, FlockOperation::NonBlockingLockShared).unwrap();
-        let all = [at.join("stray"), at.join("held"), mark.clone(), orphan.clone()];
+        fs::write(&orphan, b"x").unwrap();
+        let all = [mark.clone(), orphan.clone()];
         for path in &all {
             age(path, 3500);
         }
@@ -282,9 +310,8 @@ mod tests {
             age(path, 200);
         }
         assert!(matches!(store.sweep(&true.into()), Err(Error::Stopped)));
-        assert_eq!(store.sweep(&false.into()).unwrap(), 2);
-        assert!(!at.join("stray").exists() && !orphan.exists());
-        assert!(mark.exists() && at.join("held").exists());
+        assert_eq!(store.sweep(&false.into()).unwrap(), 1);
+        assert!(!orphan.exists() && mark.exists());
     }
 
     #[test]

@@ -101,8 +101,8 @@ impl Store {
     }
 
     fn mark(&self, digest: &Digest) -> Option<Mark> {
-        let bytes = std::fs::read(self.layout().mark(digest)).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        let file = crate::files::open(&self.layout().mark(digest)).ok()?;
+        serde_json::from_slice(&crate::files::read_all(&file, 4096).ok()??).ok()
     }
 
     fn host_boot(&self) -> String {
