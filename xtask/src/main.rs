@@ -26,11 +26,8 @@ Usage: cargo xtask <CHORE>
   test                 Check and test everything
       --no-install     Install nothing; what is missing is skipped by name
   demo                 Log in, pull, run, push and pull back against a registry of its own
-  bench                Measure beside apptainer, podman and skopeo, whichever is there
-      --image REF      An image to pull instead of a generated one: docker://host/name:tag
-      --repeat N       Medians of so many repeats [default: 5]
-      --size MIB       Size of each of the generated image's three layers [default: 64]
-      --huge MIB       Size of the image beside which a small one is pulled [default: 2048]
+  bench                Measure beside the machine's limits and the peers that are there
+      --help           What it measures, and all flags
 ";
 
 fn main() -> ExitCode {

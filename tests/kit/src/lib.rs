@@ -10,6 +10,7 @@ pub mod disk;
 pub mod docker;
 pub mod faults;
 pub mod image;
+pub mod measure;
 pub mod memory;
 pub mod network;
 pub mod nodes;

@@ -1,175 +1,136 @@
-//! Many pulls at once, of Orlop alone: of one image cold and warm, of two images, of a small one
-//! beside a large one.
+//! Many at once, of Orlop alone: cold pulls beside what the disk takes for as many files, and many
+//! clients with what they fetched.
 //!
-//! What counts is how many times as long as one it takes. Each line is the median of its repeats,
-//! each repeat in a world of its own. Not here: one pull at a time, the peers ([`super::measure`]).
+//! Not here: one pull at a time ([`super::pulls`]), two images ([`super::company`]).
 
-use super::measure::{World, median};
-use super::peers::Program;
-use crate::Failed;
-use crate::table::Table;
+use super::report::{Bound, FLOOR, Report};
+use super::world::{Step, World};
+use super::{Bench, Failed};
 
 /// Pulls of one image at once.
 const AT_ONCE: [usize; 4] = [1, 4, 16, 64];
-/// Clients of an image that is in the cache.
-const WARM: usize = 64;
+/// Clients at once.
+const CLIENTS: [usize; 2] = [64, 500];
 
-/// Connections that ask for an image in the cache, microseconds between them, and that in words.
-const ANSWERS: [(usize, u32, &str); 3] =
-    [(64, 1000, "one each ms"), (64, 0, "at once"), (500, 0, "at once")];
-
-/// The images of the kit's registry that are pulled.
-#[derive(Debug)]
-pub(super) struct Images<'a> {
-    /// Of some size.
-    pub(super) one: &'a str,
-    /// Of the same size, other bytes.
-    pub(super) other: &'a str,
-    /// Of a few entries.
-    pub(super) small: &'a str,
-    /// Of gigabytes.
-    pub(super) huge: &'a str,
+/// Plain `cp` of a file of the world, and sync of each copy, so often at once.
+pub(super) fn floor(world: &World<'_>, file: &str, count: usize) -> Result<Step, Failed> {
+    let copy = |number: usize| {
+        let script = "cp \"$1\" \"$2\" && sync \"$2\"";
+        let to = format!("floor{number}");
+        ["sh", "-c", script, "floor", file, &to].map(str::to_owned).to_vec()
+    };
+    let commands: Vec<Vec<String>> = (0..count).map(copy).collect();
+    let mut step = world.plain(&commands)?;
+    step.sample.client_peak = None;
+    for number in 0..count {
+        remove(world, &format!("floor{number}"))?;
+    }
+    Ok(step)
 }
 
-/// Measures all, and says it as a table.
-pub(super) fn table(orlop: &Program, images: &Images<'_>, repeat: usize) -> Result<Table, Failed> {
-    let head = ["many at once, milliseconds", "orlop", "times one"];
-    let mut table = Table::new(head.map(str::to_owned).to_vec());
-    let mut row = |words: String, took: f64, one: f64| {
-        let times = if one.is_finite() { format!("{:.2}x", took / one) } else { String::new() };
-        table.row(vec![words, format!("{took:.1}"), times]);
-    };
-    let mut single = f64::NAN;
+fn remove(world: &World<'_>, name: &str) -> Result<(), Failed> {
+    let file = world.file(name);
+    std::fs::remove_file(&file).map_err(|cause| format!("{}: {cause}", file.display()))
+}
+
+/// Starts the world's daemon, and forgets what was fetched so far.
+pub(super) fn ready(bench: &mut Bench, world: &World<'_>) -> Result<(), Failed> {
+    world.output(&["cache", "usage"])?;
+    bench.fetched().map(drop)
+}
+
+/// 1 to 64 cold pulls at once, each count in a world of its own, and `cp` after it there.
+pub(super) fn many(bench: &mut Bench, report: &mut Report) -> Result<(), Failed> {
+    let mut one = [0, 0];
+    let mut size = 0;
     for count in AT_ONCE {
-        let took = repeated(repeat, || cold(orlop, &vec![images.one; count]).map(last))?;
-        if count == 1 {
-            single = took;
+        let needed = size * (count as u64) * 2;
+        if bench.disk.free()? < needed + (1 << 30) {
+            println!("{count} cold pulls need {} MB: left out", needed / 1_000_000);
+            continue;
         }
-        row(format!("{count} cold pulls of one image"), took, single);
-    }
-    let (mut middle, mut late, mut alone) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..repeat {
-        let [one, half, nearly_all] = warm(orlop, images.one)?;
-        alone.push(one);
-        middle.push(half);
-        late.push(nearly_all);
-    }
-    let one = median(&alone).unwrap_or(f64::NAN);
-    row("a warm pull".to_owned(), one, one);
-    row(format!("{WARM} warm pulls, the middle one"), median(&middle).unwrap_or(f64::NAN), one);
-    row(format!("{WARM} warm pulls, the last but one"), median(&late).unwrap_or(f64::NAN), one);
-    for (count, gap, words) in ANSWERS {
-        let took = answers(orlop, images.one, count, gap, repeat)?;
-        for (took, which) in took.into_iter().zip(["the middle one", "99 of 100 within"]) {
-            row(format!("{count} warm answers, asked {words}, {which}"), took, f64::NAN);
-        }
-    }
-    let other = repeated(repeat, || cold(orlop, &[images.other]).map(last))?;
-    let both = repeated(repeat, || cold(orlop, &[images.one, images.other]).map(last))?;
-    row("two images, one after the other".to_owned(), single + other, single + other);
-    row("two images at once".to_owned(), both, single + other);
-    let small = repeated(repeat, || cold(orlop, &[images.small]).map(last))?;
-    let beside = repeated(repeat, || beside(orlop, images))?;
-    row("a small image".to_owned(), small, small);
-    row("a small image beside a huge one".to_owned(), beside, small);
-    Ok(table)
-}
-
-fn repeated(repeat: usize, mut once: impl FnMut() -> Result<f64, Failed>) -> Result<f64, Failed> {
-    let took = (0..repeat.max(1)).map(|_| once()).collect::<Result<Vec<_>, _>>()?;
-    median(&took).ok_or_else(|| "nothing was measured".to_owned())
-}
-
-fn last(took: Vec<f64>) -> f64 {
-    took.into_iter().fold(0.0, f64::max)
-}
-
-/// Pulls these at once in an empty world, beside a daemon that runs.
-fn cold(orlop: &Program, images: &[&str]) -> Result<Vec<f64>, Failed> {
-    let world = World::new()?;
-    let measured = || {
-        world.time(orlop, &starting())?;
-        world.at_once(orlop, &pulls(orlop, images, "cold"))
-    };
-    let measured = measured();
-    world.end(orlop);
-    measured
-}
-
-/// A command that starts the daemon.
-fn starting() -> [String; 2] {
-    ["cache", "usage"].map(str::to_owned)
-}
-
-fn pulls(orlop: &Program, images: &[&str], name: &str) -> Vec<Vec<String>> {
-    let numbered = (0..).zip(images);
-    numbered
-        .map(|(number, image): (u32, _)| orlop.pull(image, &format!("{name}{number}")))
-        .collect()
-}
-
-/// Pulls an image that is in the cache: once, and of many at once the middle and the last but one.
-fn warm(orlop: &Program, image: &str) -> Result<[f64; 3], Failed> {
-    let world = World::new()?;
-    let measured = || {
-        world.time(orlop, &orlop.pull(image, "cold"))?;
-        let one = world.time(orlop, &orlop.pull(image, "one"))?;
-        let mut took = world.at_once(orlop, &pulls(orlop, &[image; WARM], "warm"))?;
-        took.sort_by(f64::total_cmp);
-        let at = |place: usize| took.get(place).copied().unwrap_or(f64::NAN);
-        Ok([one, at(WARM / 2), at(WARM - 2)])
-    };
-    let measured = measured();
-    world.end(orlop);
-    measured
-}
-
-/// Asks for an image that is in the cache over many connections, in as many rounds as there are
-/// repeats: the middle answer and that after which one in a hundred comes. Milliseconds.
-fn answers(
-    orlop: &Program,
-    image: &str,
-    count: usize,
-    gap: u32,
-    rounds: usize,
-) -> Result<[f64; 2], Failed> {
-    let world = World::new()?;
-    let measured = || {
-        world.time(orlop, &orlop.pull(image, "cold"))?;
-        let path = orlop.path.with_file_name("examples").join("answers");
-        let asking = Program { name: "answers", path };
-        let socket = world.socket();
-        let words = [&socket, &count.to_string(), &rounds.to_string(), &gap.to_string(), image];
-        let said = world.output(&asking, &words)?;
-        let mut figures = said.split_whitespace().map(str::parse);
-        match (figures.next(), figures.next()) {
-            (Some(Ok(middle)), Some(Ok(late))) => Ok([middle, late]),
-            _ => Err(format!("not times: {said}")),
-        }
-    };
-    let measured = measured();
-    world.end(orlop);
-    measured
-}
-
-/// Pulls the small image while the huge one is under way.
-fn beside(orlop: &Program, images: &Images<'_>) -> Result<f64, Failed> {
-    let world = World::new()?;
-    let measured = || {
-        world.time(orlop, &starting())?;
-        let mut huge = world.start(orlop, &orlop.pull(images.huge, "huge"))?;
-        while !world.output(orlop, &["status"])?.contains("sha256:") {
-            if huge.try_wait().map_err(|cause| cause.to_string())?.is_some() {
-                return Err("the huge pull was no company".to_owned());
+        for _ in 0..bench.wanted.repeat {
+            let rows = pulls(bench, report, count, &mut size)?;
+            if count == 1 {
+                one = rows;
+            }
+            report.compare(rows[0], one[0]);
+            report.compare(rows[1], one[0]);
+            if count > 1 {
+                report.bound(rows[0], Bound::Times(1.2, 0.0));
             }
         }
-        let took = world.time(orlop, &orlop.pull(images.small, "small"));
-        // Its end is of no interest.
-        drop(huge.kill());
-        drop(huge.wait());
-        took
+    }
+    Ok(())
+}
+
+/// One repeat of so many: the rows of pulls and of `cp`.
+fn pulls(
+    bench: &mut Bench,
+    report: &mut Report,
+    count: usize,
+    size: &mut u64,
+) -> Result<[usize; 2], Failed> {
+    let (ground, own, image) = (bench.ground.clone(), bench.own(), bench.image("base"));
+    let world = World::new(&ground, &own)?;
+    let mut measured = || {
+        ready(bench, &world)?;
+        let commands: Vec<Vec<String>> =
+            (0..count).map(|number| own.pull(&image, &format!("cold{number}"))).collect();
+        let mut step = world.step(&commands, None)?;
+        step.sample.fetched = Some(bench.fetched()?);
+        let row = report.add("many", format!("cold pulls at once: {count}"), "orlop", step.sample);
+        for number in 1..count {
+            remove(&world, &format!("cold{number}"))?;
+        }
+        let file = world.file("cold0");
+        *size = file.metadata().map_err(|cause| format!("{}: {cause}", file.display()))?.len();
+        let copied = floor(&world, "cold0", count)?;
+        let words = format!("cp and sync at once: {count} ({})", bench.disk.words());
+        Ok([row, report.add("many", words, FLOOR, copied.sample)])
     };
     let measured = measured();
-    world.end(orlop);
+    world.end();
+    measured
+}
+
+/// Many clients of one image, cold and then warm, by `exec` and by `pull` (of a small image, so that
+/// the disk is not what is measured).
+pub(super) fn clients(bench: &mut Bench, report: &mut Report) -> Result<(), Failed> {
+    for count in CLIENTS {
+        for _ in 0..bench.wanted.repeat {
+            for verb in ["exec", "pull"] {
+                crowd(bench, report, count, verb)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn crowd(bench: &mut Bench, report: &mut Report, count: usize, verb: &str) -> Result<(), Failed> {
+    let (ground, own) = (bench.ground.clone(), bench.own());
+    let image = bench.image(if verb == "exec" { "base" } else { "small" });
+    let inside = bench.saying();
+    let world = World::new(&ground, &own)?;
+    let mut measured = || {
+        ready(bench, &world)?;
+        for state in ["cold", "warm"] {
+            let command = |number: usize| match verb {
+                "exec" => own.exec_by_name(&image, inside).unwrap_or_default(),
+                _ => own.pull(&image, &format!("{state}{number}")),
+            };
+            let commands: Vec<Vec<String>> = (0..count).map(command).collect();
+            let mut step = world.step(&commands, None)?;
+            step.sample.fetched = Some(bench.fetched()?);
+            let middle = step.middle();
+            let what = format!("{count} {verb}, {state}");
+            let row = report.add("clients", format!("{what}: the last"), "orlop", step.sample);
+            report.bound(row, Bound::Once);
+            report.add("clients", format!("{what}: the middle one"), "orlop", middle);
+        }
+        Ok(())
+    };
+    let measured = measured();
+    world.end();
     measured
 }

@@ -1,134 +1,195 @@
-//! Measurements beside whichever of apptainer, podman and skopeo the machine has.
+//! Measurements of Orlop beside the limits of the machine and beside its peers.
 //!
-//! Each repeat of a program has a world of its own (home, cache, runtime directory), so that a
-//! cold pull is cold. One table: medians of the repeats in milliseconds, and how many times as
-//! fast as the first peer. A second table is of many pulls at once, of Orlop alone. Ratios within one
-//! run count; times are for orientation. Not here: how each program is called ([`peers`]).
+//! Cases are chosen by name; each repeat of a program has a world of its own (home, cache, runtime
+//! directory), so that a cold pull is cold. Images come from the kit's registry: generated ones, made
+//! once below cargo's target directory, or real ones of an OCI layout. What comes out is a report in
+//! Markdown and all samples. Ratios within one run count; times are for orientation.
 
+mod company;
 mod crowds;
-mod measure;
+mod machine;
 mod peers;
+mod pulls;
+mod report;
+mod requests;
+mod sample;
+mod wanted;
+mod world;
 
 use crate::Failed;
 use crate::command::{self, build_programs, cargo};
+use crate::packages::there;
 use crate::served::Served;
-use crate::table::Table;
-use crowds::Images;
-use measure::{Figures, Measured};
+use machine::{Disk, layers};
 use peers::Program;
-use std::collections::BTreeSet;
-
-/// Images of many pulls at once, 8 and 9 MiB a layer.
-const ONE: &str = "one:1=large:8";
-const OTHER: &str = "other:1=large:9";
-const SMALL: &str = "small:1=two-layers";
+use pulls::Image;
+use report::{Bound, Report};
+use requests::Fetched;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
+use wanted::{CASES, Wanted};
+use world::Ground;
 
 /// Builds the program that asks over many connections.
 const ASKING: [&str; 7] =
     ["build", "--locked", "--release", "--package", "orlop-client", "--example", "answers"];
 
-/// What the person asked for.
+/// Version of the generated images: another one is made anew.
+const IMAGES: u32 = 1;
+
+/// All that the cases need.
 #[derive(Debug)]
-struct Wanted {
-    image: Option<String>,
-    repeat: usize,
-    size: usize,
-    huge: u64,
+struct Bench {
+    wanted: Wanted,
+    ground: Rc<Ground>,
+    disk: Disk,
+    served: Served,
+    layout: PathBuf,
+    is_generated: bool,
+    /// Orlop first.
+    programs: Vec<Program>,
 }
 
-/// Measures and prints the table.
+/// Measures, prints the report and writes it.
 pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
     let wanted = Wanted::parse(words)?;
+    if wanted.help {
+        print!("{}", wanted::help());
+        return Ok(());
+    }
     let programs = build_programs("release")?;
     command::run(&mut cargo(ASKING))?;
-    let generated = format!("large:1=large:{}", wanted.size);
-    let huge = format!("huge:1=noise:{}", wanted.huge.saturating_mul(1 << 20));
-    let served = match &wanted.image {
-        Some(_) => None,
-        None => Some(Served::start(&programs, &[&generated, ONE, OTHER, SMALL, &huge])?),
-    };
-    let image = match (&wanted.image, &served) {
-        (Some(image), _) => image.clone(),
-        (None, Some(served)) => format!("docker://{}/large:1", served.host),
-        (None, None) => return Err("there is no image".to_owned()),
-    };
-    let all = Program::present(&programs);
-    let names: Vec<&str> = all.iter().map(|program| program.name).collect();
-    println!("image {image}, medians of {}, programs: {}", wanted.repeat, names.join(", "));
-    let mut figures: Vec<Figures> = all.iter().map(|_| Figures::default()).collect();
-    let mut out = BTreeSet::new();
-    for repeat in 0..wanted.repeat {
-        // Each repeat begins with another program.
-        for turn in 0..all.len() {
-            let number = (turn + repeat) % all.len();
-            let (Some(program), Some(figures)) = (all.get(number), figures.get_mut(number)) else {
-                continue;
-            };
-            if out.contains(&number) {
-                continue;
-            }
-            match measure::one(program, &image, served.is_some(), figures) {
-                // Some peers do not work on every machine.
-                Err(failed) if number > 0 => {
-                    let why = failed.lines().next().unwrap_or_default();
-                    println!("{} is left out: {why}", program.name);
-                    out.insert(number);
-                }
-                done => done?,
-            }
-        }
-    }
-    print!("{}", table(&all, &figures).text());
-    if let (Some(served), Some(orlop)) = (&served, all.first()) {
-        let of = |name: &str| format!("docker://{}/{name}:1", served.host);
-        let [one, other, small, huge] = ["one", "other", "small", "huge"].map(of);
-        let images = Images { one: &one, other: &other, small: &small, huge: &huge };
-        print!("{}", crowds::table(orlop, &images, wanted.repeat)?.text());
-    }
-    Ok(())
-}
-
-fn table(all: &[Program], figures: &[Figures]) -> Table {
-    let mut head = vec!["milliseconds".to_owned()];
-    head.extend(all.iter().map(|program| program.name.to_owned()));
-    head.extend(all.iter().skip(1).map(|program| format!("{} / orlop", program.name)));
-    let mut table = Table::new(head);
-    for what in Measured::ALL {
-        let medians: Vec<Option<f64>> = figures.iter().map(|one| one.median(what)).collect();
-        if medians.iter().all(Option::is_none) {
+    let target = programs.parent().unwrap_or(&programs).join("bench");
+    let mut bench = Bench::new(wanted, &programs, &target)?;
+    let machine = machine::words(&bench.disk, &bench.programs);
+    let images = if bench.is_generated { "generated" } else { "real" };
+    let head = format!("Medians of {}, {images} images. {machine}", bench.wanted.repeat);
+    println!("{head}");
+    let mut report = Report::default();
+    let mut failed = Vec::new();
+    for (case, _) in CASES {
+        if !bench.wanted.has(case) {
             continue;
         }
-        let shown = |figure: &Option<f64>| figure.map_or("-".to_owned(), |f| format!("{f:.1}"));
-        let mut row = vec![what.words().to_owned()];
-        row.extend(medians.iter().map(shown));
-        let own = medians.first().copied().flatten();
-        row.extend(medians.iter().skip(1).map(|peer| match (own, peer) {
-            (Some(own), Some(peer)) if own > 0.0 => format!("{:.1}x", peer / own),
-            _ => "-".to_owned(),
-        }));
-        table.row(row);
+        println!("measuring {case}");
+        if let Err(why) = bench.case(case, &mut report) {
+            println!("{case} ended early: {why}");
+            failed.push(case);
+        }
+        report.compare_peers();
+        let text = format!("{head}\n{}\n{}", report.summary(), report.text());
+        write(&target.join("report.md"), &text)?;
+        write(&target.join("raw.tsv"), &report.raw())?;
     }
-    table
+    println!("\n{head}\n{}\n{}", report.summary(), report.text());
+    println!("written to {}", target.display());
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(format!("not measured whole: {}", failed.join(", ")))
 }
 
-impl Wanted {
-    fn parse(words: &[&str]) -> Result<Self, Failed> {
-        let mut wanted = Self { image: None, repeat: 5, size: 64, huge: 2048 };
-        let mut left = words;
-        while let [name, value, rest @ ..] = left {
-            let number = || value.parse().map_err(|_| format!("{name} needs a number"));
-            match *name {
-                "--image" => wanted.image = Some((*value).to_owned()),
-                "--repeat" => wanted.repeat = number()?,
-                "--size" => wanted.size = number()?,
-                "--huge" => wanted.huge = u64::try_from(number()?).unwrap_or(u64::MAX),
-                _ => return Err(format!("unknown word after bench: {name}")),
+fn write(at: &Path, text: &str) -> Result<(), Failed> {
+    std::fs::write(at, text).map_err(|cause| format!("{}: {cause}", at.display()))
+}
+
+impl Bench {
+    fn new(wanted: Wanted, programs: &Path, target: &Path) -> Result<Self, Failed> {
+        std::fs::create_dir_all(target).map_err(|e| format!("{}: {e}", target.display()))?;
+        let kit = programs.join("orlop-kit");
+        let (layout, is_generated) = match &wanted.layout {
+            Some(layout) => (layout.clone(), false),
+            None => (generated(&kit, target, wanted.percent)?, true),
+        };
+        let mut images = Vec::new();
+        for name in ["base", "sci", "sci-child"] {
+            if layers(&layout, name)?.is_some() {
+                images.push(format!("{name}:1=layout:{}:{name}", layout.display()));
             }
-            left = rest;
         }
-        match left {
-            [] => Ok(wanted),
-            [word, ..] => Err(format!("{word} needs a value")),
+        images.push(if is_generated {
+            format!("other:1=layout:{}:other", layout.display())
+        } else {
+            "other:1=large:60".to_owned()
+        });
+        images.push("small:1=two-layers".to_owned());
+        images.push(format!("huge:1=noise:{}", wanted.huge.saturating_mul(1 << 20)));
+        let images: Vec<&str> = images.iter().map(String::as_str).collect();
+        let served = Served::start(programs, &images)?;
+        let disk = Disk::of(&wanted.worlds)?;
+        let all = Program::present(programs, &wanted);
+        let ground = Rc::new(Ground { kit, worlds: wanted.worlds.clone() });
+        Ok(Self { wanted, ground, disk, served, layout, is_generated, programs: all })
+    }
+
+    fn case(&mut self, case: &str, report: &mut Report) -> Result<(), Failed> {
+        match case {
+            "base" => {
+                let image = self.alone("base", None, Bound::Times(1.3, 100.0))?;
+                pulls::run(self, &image, report)
+            }
+            "sci" => {
+                let image = self.alone("sci", Some("sci-child"), Bound::Times(1.15, 0.0))?;
+                pulls::run(self, &image, report)
+            }
+            "many" => crowds::many(self, report),
+            "two" => company::two(self, report),
+            "small" => company::small(self, report),
+            "clients" => crowds::clients(self, report),
+            _ => company::answers(self, report),
         }
     }
+
+    /// An image that is pulled alone. Its layers are read once, so that they are in memory.
+    fn alone(
+        &self,
+        case: &'static str,
+        child: Option<&str>,
+        bound: Bound,
+    ) -> Result<Image, Failed> {
+        let found = layers(&self.layout, case)?;
+        let mut found = found.ok_or_else(|| format!("no {case} in {}", self.layout.display()))?;
+        command::output(Command::new("sha256sum").args(&found))?;
+        if let Some(missing) = ["igzip", "zstd", "bash"].into_iter().find(|name| !there(name)) {
+            println!("SKIPPED limit of {case}: no {missing} (igzip is in Debian's isal)");
+            found.clear();
+        }
+        let child = match child {
+            Some(name) => layers(&self.layout, name)?.map(|_| self.image(name)),
+            None => None,
+        };
+        let reference = self.image(case);
+        Ok(Image { case, bound, reference, child, layers: found })
+    }
+
+    fn image(&self, name: &str) -> String {
+        format!("docker://{}/{name}:1", self.served.host)
+    }
+
+    /// Orlop.
+    fn own(&self) -> Program {
+        let own = self.programs.first().cloned();
+        own.unwrap_or(Program { name: "orlop", path: "orlop".into() })
+    }
+
+    /// A command inside the images that says something.
+    fn saying(&self) -> &'static [&'static str] {
+        if self.is_generated { &["/bin/probe", "args", "said"] } else { &["echo", "said"] }
+    }
+
+    /// What was fetched since the last call.
+    fn fetched(&mut self) -> Result<Fetched, Failed> {
+        Fetched::read(&self.served.requests()?)
+    }
+}
+
+/// The layout of generated images, made where it is not there.
+fn generated(kit: &Path, target: &Path, percent: u64) -> Result<PathBuf, Failed> {
+    let at = target.join(format!("images-{IMAGES}-{percent}"));
+    if !at.join("index.json").is_file() {
+        println!("making images in {}", at.display());
+        command::run(Command::new(kit).arg("images").arg(&at).arg(percent.to_string()))?;
+    }
+    Ok(at)
 }

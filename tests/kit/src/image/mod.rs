@@ -9,6 +9,8 @@ mod artifact;
 pub mod chances;
 mod index;
 mod layer;
+mod layout;
+pub mod likeness;
 mod made;
 pub mod model;
 pub mod raw;
@@ -199,20 +201,8 @@ impl Image {
     #[must_use]
     pub fn build(&self) -> Built {
         let layers: Vec<BuiltLayer> = self.layers.iter().map(Layer::built).collect();
-        let (os, architecture, variant) = &self.platform;
         let diff_ids: Vec<String> = layers.iter().map(|one| one.diff_id.to_string()).collect();
-        let mut config = json!({
-            "created": self.created,
-            "architecture": architecture,
-            "os": os,
-            "config": self.config,
-            "rootfs": {"type": "layers", "diff_ids": diff_ids},
-            "history": layers.iter().map(|_| json!({"created_by": "kit"})).collect::<Vec<_>>(),
-        });
-        if let Some(variant) = variant {
-            config["variant"] = json!(variant);
-        }
-        let config = config.to_string().into_bytes();
+        let config = self.config_of(&diff_ids);
         let mut built = Built { media_type: self.schema.manifest().to_owned(), ..Built::default() };
         let mut manifest = json!({
             "schemaVersion": 2,
@@ -234,6 +224,23 @@ impl Image {
         }
         built.manifest = manifest.to_string().into_bytes();
         built
+    }
+
+    /// The config of an image of layers of these digests of their tars.
+    fn config_of(&self, diff_ids: &[String]) -> Vec<u8> {
+        let (os, architecture, variant) = &self.platform;
+        let mut config = json!({
+            "created": self.created,
+            "architecture": architecture,
+            "os": os,
+            "config": self.config,
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            "history": diff_ids.iter().map(|_| json!({"created_by": "kit"})).collect::<Vec<_>>(),
+        });
+        if let Some(variant) = variant {
+            config["variant"] = json!(variant);
+        }
+        config.to_string().into_bytes()
     }
 }
 
@@ -268,31 +275,6 @@ impl Built {
         change(&mut manifest);
         self.manifest = manifest.to_string().into_bytes();
         self
-    }
-
-    /// Writes it as an OCI layout directory in which it is called `name`, for programs that read
-    /// those (OCI image specification, "Image Layout").
-    ///
-    /// # Errors
-    /// What writing says.
-    pub fn write_layout(&self, to: &std::path::Path, name: &str) -> std::io::Result<()> {
-        let blobs = to.join("blobs/sha256");
-        std::fs::create_dir_all(&blobs)?;
-        std::fs::write(to.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        for (digest, blob) in &self.blobs {
-            std::io::copy(
-                &mut blob.reader(0)?,
-                &mut std::fs::File::create(blobs.join(digest.hex()))?,
-            )?;
-        }
-        for (_, bytes) in &self.children {
-            std::fs::write(blobs.join(Digest::of(bytes).hex()), bytes)?;
-        }
-        std::fs::write(blobs.join(self.digest().hex()), &self.manifest)?;
-        let mut entry = descriptor(&self.media_type, &self.manifest);
-        entry["annotations"] = json!({"org.opencontainers.image.ref.name": name});
-        let index = json!({"schemaVersion": 2, "manifests": [entry]});
-        std::fs::write(to.join("index.json"), index.to_string())
     }
 }
 

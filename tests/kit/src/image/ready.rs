@@ -10,14 +10,19 @@ pub fn probe() -> &'static [u8] {
 }
 
 /// Directories and files that every root file system has.
-fn base() -> Layer {
+pub(super) fn root() -> Vec<Entry> {
     let dirs = ["bin", "dev", "etc", "proc", "sys", "tmp", "usr", "usr/bin", "var", "home", "root"];
-    Layer::new().entries(dirs.map(Entry::dir)).entries([
+    let files = [
         Entry::file("etc/passwd", "root:x:0:0:root:/root:/bin/probe\n"),
         Entry::file("etc/group", "root:x:0:\n"),
         Entry::file("etc/motd", "It is made of one program and no shell.\n"),
         Entry::program("bin/probe", probe()),
-    ])
+    ];
+    dirs.map(Entry::dir).into_iter().chain(files).collect()
+}
+
+fn base() -> Layer {
+    Layer::new().entries(root())
 }
 
 impl Image {
