@@ -73,6 +73,8 @@ impl Wanted {
         }
         let alone = self.commands.len() == 1;
         let began = Instant::now();
+        // Kept to the end: what they say later must find an open pipe.
+        let mut children = Vec::new();
         let mut under_way = BTreeMap::new();
         for words in &self.commands {
             let stdout = if alone { Stdio::piped() } else { Stdio::null() };
@@ -83,8 +85,10 @@ impl Wanted {
                 first = said(&mut child, began).map_err(|cause| cause.to_string())?;
             }
             under_way.insert(child.id(), words.join(" "));
+            children.push(child);
         }
         let walls = ends(under_way, began)?;
+        drop(children);
         for mut child in held {
             drop(child.stdin.take());
             let status = child.wait().map_err(|cause| cause.to_string())?;
