@@ -36,6 +36,8 @@ pub(crate) struct Counts {
     pub(crate) fetched_bytes: Count,
     /// Layers converted.
     pub(crate) layers_converted: Count,
+    /// Images whose layers were merged.
+    pub(crate) images_merged: Count,
     /// What other processes and nodes made while this one waited.
     pub(crate) made_elsewhere: Count,
     /// Registries asked for the digest of a reference.
@@ -64,6 +66,7 @@ impl Counts {
             tags_shared: self.tags_shared.get(),
             fallbacks: self.fallbacks.get(),
             damaged: self.damaged.get(),
+            images_merged: self.images_merged.get(),
             removed_bytes: self.removed_bytes.get(),
         }
     }

@@ -27,6 +27,7 @@ use crate::verbs::checks::Checked;
 use crate::verbs::convert::Converted;
 use crate::verbs::known::Known;
 use crate::verbs::lookup::Answer;
+use crate::verbs::merge::Merged;
 use crate::whereabouts::Whereabouts;
 
 /// Pause before what was in use is looked at again by a collection; each is twice the one before.
@@ -77,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) conversions: Semaphore,
     /// Turns to merge layers, in KiB of their indexes ([`memory::merge_weight`]).
     pub(crate) merges: Semaphore,
+    /// Images whose layers are being merged.
+    pub(crate) recipes: Flights<Merged>,
     /// Rules of registries.conf.
     pub(crate) rules: Rules,
     /// Layers that are being converted.

@@ -175,6 +175,7 @@ fn shared(
         workers: Workers::new(std::thread::available_parallelism().map_or(1, usize::from)),
         conversions: Semaphore::new(limits::CONVERSIONS),
         merges: Semaphore::new(memory::MERGES_KIB as usize),
+        recipes: Flights::new(tasks.clone()),
         rules: Rules::default(),
         whereabouts: Whereabouts::default(),
         layers: Flights::new(tasks.clone()),

@@ -64,7 +64,7 @@ fn another_home_on_another_day_gets_the_same_bytes() {
 }
 
 #[test]
-fn sixteen_pulls_at_once_download_each_blob_once() {
+fn sixteen_pulls_at_once_download_each_blob_once_and_merge_once() {
     let registry = Registry::new().image("a:1", Image::two_layers()).start();
     let site = site(&registry);
     let image = registry.docker("a:1");
@@ -83,6 +83,8 @@ fn sixteen_pulls_at_once_download_each_blob_once() {
     assert_eq!(registry.count(&layer(1)), 1, "{}", registry.log());
     assert_eq!(registry.count(&blobs()), 3, "{}", registry.log());
     assert_eq!(site.daemons().len(), 1);
+    let metrics = site.orlop(["metrics"]).success();
+    assert!(metrics.stdout.contains("orlop_images_merged_total 1\n"), "{}", metrics.report());
     let first = bytes(&site, "0.sif");
     assert!(names.iter().all(|name| bytes(&site, name) == first));
 }

@@ -8,9 +8,8 @@ use std::sync::{Arc, LazyLock};
 
 use orlop_config::limits;
 use orlop_config::settings::{Compression, Settings};
-use orlop_image::{ImageInputs, Method, Options, Recipe, SegmentIndex, Workers};
-use orlop_image::{SegmentKey, build_recipe, recipe_key, segment_key};
-use orlop_oci::{Descriptor, ImageConfig, Platform};
+use orlop_image::{Method, Options, Recipe, Workers, recipe_key, segment_key};
+use orlop_oci::{ImageConfig, Platform};
 use orlop_proto::v1::{self, Kind, pull_done, pull_event};
 use orlop_registry::{Limits, Sources};
 use orlop_store::{Entry, Key, Leased, Store};
@@ -23,12 +22,12 @@ use super::documents::{self, Chosen};
 use super::known::Made;
 use super::landing::land;
 use super::local;
+use super::merge::{Merged, merge};
 use super::needs::{self, Needs, There};
 use super::pull::{Events, Pulled, absent, resolved, tell, warn};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::flights::{Joined, heard};
-use crate::{headroom, memory};
 
 /// What can be said of a manifest before anything that it names is asked for.
 pub(super) fn check_image(chosen: &Chosen, limits: &Limits) -> Result<(), Failure> {
@@ -115,13 +114,20 @@ impl Named {
 
 /// An image that is to be put together.
 pub(super) struct Image {
-    chosen: Chosen,
-    config: ImageConfig,
-    platform: Platform,
-    named: Named,
-    options: Options,
-    key: Key,
-    layers: Vec<Layer>,
+    /// Its manifest.
+    pub(super) chosen: Chosen,
+    /// Its config.
+    pub(super) config: ImageConfig,
+    /// What it is for.
+    pub(super) platform: Platform,
+    /// What its SIF says it was made of.
+    pub(super) named: Named,
+    /// How it is converted.
+    pub(super) options: Options,
+    /// Of its recipe.
+    pub(super) key: Key,
+    /// The lowest first.
+    pub(super) layers: Vec<Layer>,
     /// [`Target::output`].
     output: u64,
 }
@@ -199,6 +205,7 @@ pub(super) async fn pull_image(
     image: Image,
     events: &Events,
 ) -> Result<Pulled, Failure> {
+    let image = Arc::new(image);
     let outcome = try_pull_image(daemon, origin, &image, events).await;
     match outcome {
         // What was damaged has been moved aside: it is made anew.
@@ -219,7 +226,7 @@ pub(super) async fn pull_image(
 async fn try_pull_image(
     daemon: &Daemon,
     origin: &Origin,
-    image: &Image,
+    image: &Arc<Image>,
     events: &Events,
 ) -> Result<Pulled, Failure> {
     if let Some(Cached { made, leases, looks }) = cached(daemon, image).await? {
@@ -288,7 +295,7 @@ impl Counting {
 async fn make(
     daemon: &Daemon,
     origin: &Origin,
-    image: &Image,
+    image: &Arc<Image>,
     present: &[bool],
     events: &Events,
 ) -> Result<Arc<Made>, Failure> {
@@ -319,7 +326,7 @@ async fn make(
     }
     let phase = v1::PullPhase::Merging.into();
     tell(events, pull_event::Event::Phase(phase)).await;
-    let (made, warnings) = merge(daemon, image, converted).await?;
+    let Merged { made, warnings } = merge(daemon, image, converted).await?;
     for warning in warnings {
         warn(events, warning).await;
     }
@@ -378,9 +385,9 @@ fn fly(
 }
 
 /// An image that is in the cache.
-struct Cached {
+pub(super) struct Cached {
     /// What its recipe says.
-    made: Arc<Made>,
+    pub(super) made: Arc<Made>,
     /// Its recipe and its segments' data.
     leases: Vec<Leased>,
     /// Which of the data need no checking, and how they look.
@@ -388,7 +395,7 @@ struct Cached {
 }
 
 /// What the recipe says, with its files leased, if it and all its segments are there.
-async fn cached(daemon: &Daemon, image: &Image) -> Result<Option<Cached>, Failure> {
+pub(super) async fn cached(daemon: &Daemon, image: &Image) -> Result<Option<Cached>, Failure> {
     let (this, key) = (daemon.clone(), image.key.clone());
     daemon
         .blocking("recipe", move || {
@@ -425,49 +432,6 @@ fn look(look: orlop_store::Look) -> v1::FileLook {
 fn read(leased: &Leased) -> Result<Option<Made>, Failure> {
     let recipe = Recipe::from_bytes(&leased.read()?);
     Ok(recipe.ok().and_then(|recipe| Made::of(&recipe).ok()))
-}
-
-async fn merge(
-    daemon: &Daemon,
-    image: &Image,
-    converted: Vec<Arc<Converted>>,
-) -> Result<(Arc<Made>, Vec<String>), Failure> {
-    let inputs = ImageInputs {
-        manifest_digest: image.chosen.digest.clone(),
-        platform: image.platform.clone(),
-        name: image.named.name.clone(),
-        config: image.config.clone(),
-        scheme: image.named.scheme.to_owned(),
-    };
-    let layers: Vec<(Descriptor, Key)> =
-        image.layers.iter().map(|layer| (layer.descriptor.clone(), layer.key.clone())).collect();
-    let (this, key, options) = (daemon.clone(), image.key.clone(), image.options);
-    let bytes =
-        converted.iter().map(|layer| layer.segment.index.bytes()).fold(0, u64::saturating_add);
-    let _turn = daemon.merges.acquire_many(memory::merge_weight(bytes)).await;
-    daemon
-        .blocking("merge", move || {
-            memory::before_merge(bytes);
-            memory::check_merge(bytes, headroom::bytes())?;
-            let store = &this.store;
-            let mut indexes = Vec::new();
-            for ((descriptor, key), converted) in layers.iter().zip(&converted) {
-                let index = SegmentIndex::from_bytes(&converted.segment.index.read()?);
-                let index = index.inspect_err(|error| {
-                    let aside = store.move_aside(&Entry::Segment(key.clone()), &error.to_string());
-                    tracing::warn!(%key, ?aside, "a damaged segment was moved aside");
-                })?;
-                indexes.push((segment_key(&descriptor.digest, &options), index));
-            }
-            let layers: Vec<(SegmentKey, &SegmentIndex)> =
-                indexes.iter().map(|(key, index)| (key.clone(), index)).collect();
-            let recipe = build_recipe(&inputs, &layers, &options)?;
-            store.put_recipe(&key, &recipe.to_bytes())?;
-            this.checked.note(store, &Entry::Recipe(key.clone()));
-            let made = Made::of(&recipe).map_err(|error| Failure::new(Kind::Internal, &error))?;
-            Ok((this.known.keep(store, &key, made), recipe.warnings().to_vec()))
-        })
-        .await
 }
 
 fn done(

@@ -59,12 +59,13 @@ fn gauges(text: &mut String, status: &StatusReply) {
 }
 
 fn counters(text: &mut String, counts: &Counts, log_dropped: u64) {
-    let rows: [(&str, &str, &str, u64); 12] = [
+    let rows: [(&str, &str, &str, u64); 13] = [
         ("orlop_pulls", "", "Pulls asked for.", counts.pulls),
         ("orlop_pulls_failed", "", "Pulls that failed or were cancelled.", counts.pulls_failed),
         ("orlop_pulls_cached", "", "Pulls that found all in the cache.", counts.pulls_cached),
         ("orlop_fetched_bytes", "bytes", "Bytes of blobs from registries.", counts.fetched_bytes),
         ("orlop_layers_converted", "", "Layers converted.", counts.layers_converted),
+        ("orlop_images_merged", "", "Images whose layers were merged.", counts.images_merged),
         ("orlop_made_elsewhere", "", "What other nodes made meanwhile.", counts.made_elsewhere),
         ("orlop_tags_asked", "", "Registries asked for a digest.", counts.tags_asked),
         ("orlop_tags_shared", "", "Such answers that callers shared.", counts.tags_shared),

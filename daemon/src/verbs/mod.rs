@@ -20,6 +20,7 @@ pub(crate) mod local;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod lookup;
+pub(crate) mod merge;
 pub(crate) mod metrics;
 mod needs;
 pub(crate) mod pins;
