@@ -11,8 +11,8 @@ use std::ffi::{OsStr, OsString};
 use orlop_config::Face;
 use orlop_config::env::Environment;
 
-use crate::options::go_bool;
 use crate::output::DEFAULT_LEVEL;
+use orlop_config::settings::go_bool;
 
 /// A command line, taken apart up to the command's own words.
 #[derive(Debug, PartialEq, Eq)]

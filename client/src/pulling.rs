@@ -300,10 +300,7 @@ impl Pulled {
                     .and_then(|()| unchanged(&intact, segments, looks))
             }
             Self::Sif { file, size, .. } => copy(file, draft.file(), *size, &mut progress, &stop)
-                .map_err(|cause| {
-                    Failure::file("write", destination.path(), &cause)
-                        .because(format!("{size} bytes are needed"))
-                }),
+                .map_err(|cause| Failure::file("write", destination.path(), &cause).needing(*size)),
         };
         progress.end();
         if let Some(signal) = signal.raised() {
@@ -363,8 +360,9 @@ fn assembly_failure(error: &orlop_image::Error, destination: &Destination, size:
         orlop_image::Error::Disk { what: "reading segment data", .. } => {
             Failure::caused(Kind::FileFailed, error).hint("run: orlop cache verify")
         }
-        orlop_image::Error::Disk { cause, .. } => Failure::file("write", destination.path(), cause)
-            .because(format!("{size} bytes are needed")),
+        orlop_image::Error::Disk { cause, .. } => {
+            Failure::file("write", destination.path(), cause).needing(size)
+        }
         other => Failure::caused(Kind::CacheDamaged, other),
     }
 }

@@ -301,6 +301,16 @@ fn s52_a_cache_of_another_format_is_refused_untouched_and_a_clean_removes_it() {
 }
 
 #[test]
+fn a_cap_that_cannot_be_read_ends_what_tells_of_it() {
+    let site = crate::world::bare_site();
+    site.write_home(".config/orlop/orlop.toml", b"[cache]\nmax = \"abc\"\n");
+    let told = site.orlop(["cache", "usage"]).fails(255);
+    told.says("orlop.toml:2: cache.max has to be bytes");
+    site.write_home(".config/orlop/orlop.toml", b"[cache]\nmax = \"1GiB\"\n");
+    site.orlop(["cache", "usage"]).success();
+}
+
+#[test]
 fn s52_a_clean_leaves_a_directory_that_is_no_cache_alone() {
     let site = crate::world::bare_site();
     site.write_home("project/version", b"2.1.0\n");

@@ -68,8 +68,19 @@ impl Failure {
             format!("cannot {doing} {}", path.display())
         };
         let mut failure = Self::new(kind, message);
-        failure.causes.push(system_words(cause));
+        // That there is no space is said already; a quota, or a limit of files, is not.
+        if cause.raw_os_error() != Some(rustix::io::Errno::NOSPC.raw_os_error()) {
+            failure.causes.push(system_words(cause));
+        }
         failure
+    }
+
+    /// Says of a full disk how many bytes have to be free.
+    pub(crate) fn needing(mut self, bytes: u64) -> Self {
+        if self.kind == Kind::DiskFull {
+            self.message = format!("{}, {bytes} bytes are needed", self.message);
+        }
+        self
     }
 
     /// The end of a command that a signal stopped: nothing is printed.

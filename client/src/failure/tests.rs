@@ -45,9 +45,9 @@ fn causes_read_as_c_programs_print_them() {
     let failure = Failure::file("open", std::path::Path::new("/no"), &cause);
     insta::assert_snapshot!(failure.text(), @"cannot open /no: no such file or directory");
     let full = std::io::Error::from_raw_os_error(28);
-    let full = Failure::file("write", std::path::Path::new("/d/x"), &full).because("9 bytes");
+    let full = Failure::file("write", std::path::Path::new("/d/x"), &full).needing(9);
     assert_eq!(full.kind(), Kind::DiskFull);
-    assert_eq!(full.text(), "no space left in /d: no space left on device: 9 bytes");
+    assert_eq!(full.text(), "no space left in /d, 9 bytes are needed");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command, value_parser};
 use orlop_config::env::Environment;
+use orlop_config::settings::go_bool;
 use orlop_proto::v1::Kind as FailureKind;
 
 use crate::failure::Failure;
@@ -326,15 +327,6 @@ fn variable<'a>(
     }
     let plain = || set(key).filter(|_| bare).map(|value| (key.to_owned(), value));
     ours.or(current).or(old).or_else(plain)
-}
-
-/// A boolean in the spellings of Go.
-pub(crate) fn go_bool(value: &OsStr) -> Option<bool> {
-    match value.to_str()? {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 /// Splits at commas; a part in double quotes keeps them, and two quotes in it are one.

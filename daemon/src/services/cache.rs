@@ -21,11 +21,17 @@ pub(crate) struct Cache(pub(crate) Daemon);
 
 #[tonic::async_trait]
 impl Service for Cache {
-    async fn usage(&self, _request: Request<UsageRequest>) -> Result<Response<UsageReply>, Status> {
+    async fn usage(&self, request: Request<UsageRequest>) -> Result<Response<UsageReply>, Status> {
         let _call = self.0.life.call();
         self.0.usable()?;
+        let caller = Caller::of(request.into_inner().context)?;
         let store = self.0.store.clone();
-        Ok(Response::new(self.0.blocking("usage", move || cache::usage(&store)).await?))
+        let usage = move || {
+            // A cap that cannot be read is none: it is not told as if there were another.
+            caller.settings()?;
+            cache::usage(&store)
+        };
+        Ok(Response::new(self.0.blocking("usage", usage).await?))
     }
 
     async fn entries(

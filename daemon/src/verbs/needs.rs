@@ -3,7 +3,8 @@
 //! The rule: of each layer without a segment, what has yet to be fetched and a segment as large as
 //! the layer is as it comes, which is what segments come to (docs/performance.md); and the image
 //! itself, as large as its segments, where the caller writes it to the same disk and that cannot
-//! share pages between files. It is counted before anything is fetched, so that room is made, and
+//! share pages between files. Where something is converted, a bound for the small files comes to it:
+//! indexes, recipe, documents, marks and claims, each in whole blocks. It is counted before anything is fetched, so that room is made, and
 //! again when the disk was full: then it is what has to be free for the pull to go through.
 //!
 //! Not here: making room (`orlop-store`); what comes without a length ([`super::room`]).
@@ -15,6 +16,12 @@ use orlop_store::{Entry, Store};
 use super::convert::Layer;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
+
+/// Bytes of small files that any conversion writes at most, whatever the size of its layers.
+const SMALL: u64 = 256 << 10;
+
+/// What part of the layers indexes and recipe come to, as a power of two: a 64th.
+const SMALL_SHIFT: u32 = 6;
 
 /// What there is of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +110,14 @@ impl Needs {
         Self { fetched, converted: 0, written }
     }
 
-    /// All of them.
+    /// All of them, and what small files take beside segments that are to be made.
     pub(super) fn all(self) -> u64 {
-        self.fetched.saturating_add(self.converted).saturating_add(self.written)
+        let small = match self.converted {
+            0 => 0,
+            converted => SMALL.saturating_add(converted >> SMALL_SHIFT),
+        };
+        let large = self.fetched.saturating_add(self.converted).saturating_add(self.written);
+        large.saturating_add(small)
     }
 
     /// Without which the pull is not worth beginning. A download goes on though it cannot be kept,
@@ -186,7 +198,9 @@ mod tests {
             assert_eq!(needs, Needs { fetched, converted, written }, "{row}");
             let elsewhere = Needs::of_layers(layers.iter().copied(), false);
             assert_eq!(elsewhere, Needs { written: 0, ..needs }, "{row}");
-            assert_eq!(elsewhere.all(), fetched.saturating_add(converted), "{row}");
+            let small = if converted > 0 { SMALL.saturating_add(converted / 64) } else { 0 };
+            let all = fetched.saturating_add(converted).saturating_add(small);
+            assert_eq!(elsewhere.all(), all, "{row}");
         }
     }
 }

@@ -23,6 +23,7 @@
 //! silently ignored is worse than none. Not here: settings of other programs
 //! ([`crate::registries`]).
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -216,13 +217,22 @@ impl Settings {
             self.cache_max_bytes = Some(bytes);
         }
         if let Some((name, value)) = environment.spelled(env::CACHE_KEEP_LAYERS) {
-            let wanted = value.to_str().and_then(|value| value.parse().ok());
-            self.keep_layers = wanted.ok_or_else(|| Error::Variable {
+            self.keep_layers = go_bool(value).ok_or_else(|| Error::Variable {
                 name: name.into(),
                 problem: format!("{value:?} has to be true or false"),
             })?;
         }
         self.limits.replace_by(environment)
+    }
+}
+
+/// A boolean in the spellings of Go, as Apptainer reads them of variables and flags.
+#[must_use]
+pub fn go_bool(value: &OsStr) -> Option<bool> {
+    match value.to_str()? {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
     }
 }
 

@@ -117,7 +117,9 @@ fn a_variable_replaces_the_file_s_value() {
     let with_variable = environment.clone().with("ORLOP_CACHE_MAX", "7K");
     assert_eq!(load(&with_variable).unwrap().cache_max_bytes, Some(7168));
     let keep = |value: &str| load(&environment.clone().with("ORLOP_CACHE_KEEP_LAYERS", value));
-    assert!(keep("true").unwrap().keep_layers && !keep("false").unwrap().keep_layers);
+    for (on, off) in [("true", "false"), ("1", "0"), ("t", "f"), ("T", "F"), ("TRUE", "FALSE")] {
+        assert!(keep(on).unwrap().keep_layers && !keep(off).unwrap().keep_layers, "{on}, {off}");
+    }
     let said = keep("often").unwrap_err().to_string();
     assert!(said.contains("ORLOP_CACHE_KEEP_LAYERS") && said.contains("true or false"), "{said}");
     let error = load(&environment.with("ORLOP_CACHE_MAX", "much")).unwrap_err();

@@ -239,7 +239,7 @@ impl Notes {
             say(true, &format!("{count} extended attributes were dropped"));
         }
         if let Some((said, found)) = self.compression {
-            say(true, &format!("the media type says {said:?}, the bytes are {found:?}"));
+            say(true, &format!("the media type says {said}, the bytes are {found}"));
         }
         lines
     }
