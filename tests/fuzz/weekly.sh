@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:-300}
 # Most that one run adds to a corpus, those that cover most first, and the largest of them in bytes.
-files=30
+files=10
 bytes=4096
 if cargo +nightly --version >/dev/null 2>&1; then
     toolchain=+nightly
