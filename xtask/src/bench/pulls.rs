@@ -158,7 +158,7 @@ impl Steps<'_> {
         if self.bench.is_generated || self.image.case != "sci" {
             return Ok(());
         }
-        let held = format!("{IMPORT}; input()");
+        let held = format!("{IMPORT}; import sys; sys.stdin.read()");
         let image = &self.image.reference;
         let held = self.program.exec(image, "first", &["python3", "-c", &held]);
         let next = self.program.exec(image, "first", &["python3", "-c", IMPORT]);
