@@ -28,7 +28,7 @@ const FLAGS: &str = "
       --worlds DIR     Where homes, caches and SIFs are made; its disk is measured
                        [default: /var/tmp]
 
-Images are generated once, below cargo's target directory: 0.9 GB, about a minute. The limit
+Images are generated once, below cargo's target directory: 0.8 GB, about a minute. The limit
 needs igzip (Debian: isal) and zstd. Each repeat of a program is in a world of its own (home, cache,
 runtime directory), disks are synced before each step, layers are in memory. Results are printed and
 written to bench/report.md and bench/raw.tsv below the target directory.
