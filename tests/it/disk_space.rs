@@ -193,8 +193,9 @@ fn f24_f30_a_quota_is_told_as_a_full_disk_with_its_bytes() {
     if tools::all(["mkfs.btrfs", "btrfs"]).is_none() {
         return;
     }
-    let image = Image::new().layer(Layer::noise("data", 6 << 20, 1));
-    let registry = Registry::new().image("a:1", image).start();
+    let image = |seed, bytes| Image::new().layer(Layer::noise("data", bytes, seed));
+    let registry = Registry::new().image("a:1", image(1, 6 << 20)).image("b:1", image(2, 10 << 20));
+    let registry = registry.image("c:1", image(3, 5 << 20)).start();
     let site = Site::of(Person::own(), &programs()).insecure(&registry);
     let (disk, at) = (site.root().join("disk"), site.root().join("mounted"));
     // Free space says nothing of quotas: it is found when the disk refuses. The output's is met by
@@ -209,7 +210,9 @@ fn f24_f30_a_quota_is_told_as_a_full_disk_with_its_bytes() {
          {orlop} pull a.sif {image}; echo first=$?\n\
          echo left=$(find $C/segments $C/recipes $C/tmp -type f | wc -l)\n\
          echo came=$(find $C/partial -type f ! -name '*.mark' -printf '%s\\n')\n\
-         btrfs qgroup limit none {at}/cache\n\
+         btrfs qgroup limit none {at}/cache; {orlop} cache clean --force; {orlop} pull b.sif {other}\n\
+         btrfs qgroup limit 14m {at}/cache; {orlop} pull c.sif {third}; echo others=$?\n\
+         rm -f b.sif c.sif; btrfs qgroup limit none {at}/cache\n\
          env -u ORLOP_CACHEDIR {orlop} pull {at}/output/a.sif {image}; echo second=$?\n\
          echo output=$(find {at}/output -type f | wc -l)\n\
          {orlop} pull b.sif {image}; echo third=$?; {orlop} cache verify; echo fourth=$?\n\
@@ -218,6 +221,8 @@ fn f24_f30_a_quota_is_told_as_a_full_disk_with_its_bytes() {
         at = at.display(),
         orlop = site.programs().orlop.display(),
         image = registry.docker("a:1"),
+        other = registry.docker("b:1"),
+        third = registry.docker("c:1"),
     );
     let words = ["--propagation", "private"];
     let Some(outcome) = mounting(&site, &words, &script) else { return };
@@ -235,5 +240,7 @@ fn f24_f30_a_quota_is_told_as_a_full_disk_with_its_bytes() {
     for part in [format!("no space left in {}/output", at.display()), format!("{sif} bytes")] {
         assert!(outcome.stderr.contains(&part), "{part}: {}", outcome.report());
     }
+    // What nobody uses goes when the quota is met, and the pull is made.
+    assert_eq!(said(&outcome, "others"), "0", "{}", outcome.report());
     assert_eq!((said(&outcome, "third"), said(&outcome, "fourth")), ("0", "0"));
 }

@@ -250,19 +250,34 @@ async fn try_pull_image(
     let layers = image.layers.iter().map(|layer| &layer.descriptor).zip(present.iter().copied());
     resolved(events, &image.chosen, false, layers).await;
     counting.needs(&daemon.store, there).make_room(daemon).await?;
-    let outcome = make(daemon, origin, image, &present, events).await;
+    let counting_again = counting.clone();
+    let count = move |store: &Store| Ok(counting.needs(store, counting.there(store)?));
+    let mut outcome = make(daemon, origin, image, &present, events).await;
+    if let Err(failure) = &outcome
+        && needs::is_room_made_of(daemon, failure, wanted(image), count.clone()).await
+    {
+        let store = daemon.store.clone();
+        let there = daemon.blocking("segments", move || counting_again.there(&store)).await?;
+        let present: Vec<bool> = there.iter().map(|there| there.is_converted()).collect();
+        outcome = make(daemon, origin, image, &present, events).await;
+    }
     let made = match outcome {
         Ok(made) => made,
-        Err(failure) => {
-            let count = move |store: &Store| Ok(counting.needs(store, counting.there(store)?));
-            return Err(needs::told(daemon, failure, count).await);
-        }
+        Err(failure) => return Err(needs::told(daemon, failure, count).await),
     };
     // Opened once more: what others share in a flight cannot be handed on.
     let found = cached(daemon, image).await?;
     let (leases, looks) = found.map(|found| (found.leases, found.looks)).unwrap_or_default();
     let entries = image_entries(image, &made);
     Ok(Pulled { done: done(daemon, image, &made, looks, false), leases, entries })
+}
+
+/// What an image is made of, as far as it is there.
+fn wanted(image: &Image) -> Vec<Entry> {
+    let entries = image.layers.iter().flat_map(|layer| {
+        [Entry::Segment(layer.key.clone()), Entry::Layer(layer.descriptor.digest.clone())]
+    });
+    entries.collect()
 }
 
 /// What it takes to count what an image needs.

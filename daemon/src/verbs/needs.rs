@@ -147,6 +147,22 @@ pub(super) async fn make_room(daemon: &Daemon, least: u64, all: u64) -> Result<(
     daemon.blocking("room", move || Ok(store.make_room(least, all).map(drop)?)).await
 }
 
+/// After a full disk: whether something went of what nobody uses and this pull does not want, so that one more try is worth it.
+/// A quota refuses though the file system has room, which shows only so.
+pub(super) async fn is_room_made_of(
+    daemon: &Daemon,
+    failure: &Failure,
+    wanted: Vec<Entry>,
+    count: impl FnOnce(&Store) -> Result<Needs, Failure> + Send + 'static,
+) -> bool {
+    if failure.kind() != Kind::DiskFull {
+        return false;
+    }
+    let store = daemon.store.clone();
+    let collect = move || Ok(store.collect_others(count(&store)?.all(), &wanted)?.bytes());
+    daemon.blocking("room", collect).await.is_ok_and(|bytes| bytes > 0)
+}
+
 /// Says of a full disk what has to be free for the pull to go through; `count` counts it now.
 pub(super) async fn told(
     daemon: &Daemon,

@@ -82,6 +82,18 @@ impl Store {
         self.remove_until(self.entries()?, false, &never, |gone| gone >= bytes)
     }
 
+    /// Removes what nobody uses until `bytes` bytes are gone, but what is `wanted` and no downloads:
+    /// those that are wanted are among them.
+    ///
+    /// # Errors
+    /// As [`Store::clean`].
+    pub fn collect_others(&self, bytes: u64, wanted: &[Entry]) -> Result<Report, Error> {
+        let mut entries = self.entries()?;
+        let large = [Kind::Layer, Kind::Segment, Kind::Recipe, Kind::Sif];
+        entries.retain(|info| large.contains(&info.kind) && !wanted.contains(&info.entry));
+        self.remove_until(entries, false, &AtomicBool::new(false), |gone| gone >= bytes)
+    }
+
     fn remove_until(
         &self,
         mut entries: Vec<Info>,
