@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn b3_a_cache_in_a_directory_with_other_things_leaves_them_as_they_are() {
+    fn f40_a_cache_in_a_directory_with_other_things_leaves_them_as_they_are() {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("scratch");
         let others = [

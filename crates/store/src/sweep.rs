@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn b3_what_has_no_name_of_the_cache_is_swept_nowhere_and_no_link_is_followed() {
+    fn f40_what_has_no_name_of_the_cache_is_swept_nowhere_and_no_link_is_followed() {
         let (directory, store) = store();
         let root = store.root();
         for place in ["tmp", "tmp/damaged", "partial", "claims", "leases"] {
