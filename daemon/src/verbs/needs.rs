@@ -4,8 +4,9 @@
 //! the layer is as it comes, which is what segments come to (docs/performance.md); and the image
 //! itself, as large as its segments, where the caller writes it to the same disk and that cannot
 //! share pages between files. Where something is converted, a bound for the small files comes to it:
-//! indexes, recipe, documents, marks and claims, each in whole blocks. It is counted before anything is fetched, so that room is made, and
-//! again when the disk was full: then it is what has to be free for the pull to go through.
+//! indexes, recipe, documents, marks and claims, each in whole blocks. It is counted before anything
+//! is fetched, so that room is made, and again when the disk was full: then it is what has to be free
+//! for the pull to go through.
 //!
 //! Not here: making room (`orlop-store`); what comes without a length ([`super::room`]).
 
@@ -147,7 +148,8 @@ pub(super) async fn make_room(daemon: &Daemon, least: u64, all: u64) -> Result<(
     daemon.blocking("room", move || Ok(store.make_room(least, all).map(drop)?)).await
 }
 
-/// After a full disk: whether something went of what nobody uses and this pull does not want, so that one more try is worth it.
+/// After a full disk: whether something went of what nobody uses and this pull does not want, so that
+/// one more try is worth it.
 /// A quota refuses though the file system has room, which shows only so.
 pub(super) async fn is_room_made_of(
     daemon: &Daemon,
