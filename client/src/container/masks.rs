@@ -5,7 +5,6 @@
 //!
 //! Not here: hiding them (`orlop-runtime`).
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use orlop_config::{Face, Paths, env};
@@ -26,22 +25,6 @@ const IN_HOME: [&str; 9] = [
     ".singularity/remote.yaml",
 ];
 
-/// What a cache consists of, beside its unfinished files in `tmp`.
-const OF_CACHE: [&str; 9] =
-    ["blobs", "claims", "layers", "leases", "partial", "pins", "recipes", "segments", "tags"];
-
-/// What else lies beside those.
-const BESIDE: [&str; 3] = ["CACHEDIR.TAG", "tmp", "version"];
-
-/// The cache: all of its directory, but in one that holds other things (`ORLOP_CACHEDIR` may name
-/// `/scratch/USER`) only what is the cache's, since a job works there.
-fn of_cache(cache: PathBuf) -> Vec<PathBuf> {
-    let is_known = |name: &OsStr| OF_CACHE.iter().chain(&BESIDE).any(|known| name == *known);
-    let names = std::fs::read_dir(&cache).into_iter().flatten().flatten();
-    let is_shared = names.map(|found| found.file_name()).any(|name| !is_known(&name));
-    if is_shared { OF_CACHE.map(|part| cache.join(part)).to_vec() } else { vec![cache] }
-}
-
 /// The files and directories; they need not exist.
 pub(super) fn masks(options: &Options, context: &mut Context) -> Vec<PathBuf> {
     let mut masks = Vec::new();
@@ -53,7 +36,7 @@ pub(super) fn masks(options: &Options, context: &mut Context) -> Vec<PathBuf> {
         masks.extend(files.write);
         masks.extend(paths.list_file().ok());
         masks.extend(paths.state().ok());
-        masks.extend(paths.cache().ok().map(|cache| of_cache(cache.path)).into_iter().flatten());
+        masks.extend(paths.cache().ok().map(|cache| cache.path));
     }
     let home = context.paths.home().map(Path::to_owned).ok();
     for home in home.iter() {
