@@ -83,7 +83,8 @@ impl Store {
     }
 
     /// Removes what nobody uses until `bytes` bytes are gone, but what is `wanted` and no downloads:
-    /// those that are wanted are among them.
+    /// those that are wanted are among them. Returns when the file system has counted it: Btrfs gives
+    /// a quota back what was removed with its next commit.
     ///
     /// # Errors
     /// As [`Store::clean`].
@@ -91,7 +92,15 @@ impl Store {
         let mut entries = self.entries()?;
         let large = [Kind::Layer, Kind::Segment, Kind::Recipe, Kind::Sif];
         entries.retain(|info| large.contains(&info.kind) && !wanted.contains(&info.entry));
-        self.remove_until(entries, false, &AtomicBool::new(false), |gone| gone >= bytes)
+        let report =
+            self.remove_until(entries, false, &AtomicBool::new(false), |gone| gone >= bytes)?;
+        if report.bytes() > 0
+            && let Ok(root) = File::open(self.root())
+        {
+            // Where it cannot be, the next try tells.
+            let _synced = rustix::fs::syncfs(&root);
+        }
+        Ok(report)
     }
 
     fn remove_until(

@@ -4,7 +4,7 @@
 //! text (words, some of them often), half like machine code (few instructions, many operands), a few
 //! do not compress. Layers are written entry by entry, never held whole; the same seed makes the same
 //! bytes. `sci`: three layers of 180, 1685 and 213 MB of tar and 62 000 files; `base`: the first of
-//! them. Not here: small images for tests ([`super::ready`]).
+//! them. Not here: small images for tests (`super::ready`).
 
 use super::layer::Entry;
 use super::layout::{self, Stored};
