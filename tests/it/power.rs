@@ -65,6 +65,21 @@ fn crashes(log: &WriteLog, few: u64) -> Vec<(usize, Loss)> {
     all.into_iter().rev().step_by(step).collect()
 }
 
+/// The same, and says how many there are of all operations.
+fn told_crashes(log: &WriteLog, kind: Kind, of: &str, few: u64) -> Vec<(usize, Loss)> {
+    let all = crashes(log, few);
+    tools::say(&format!("{kind:?} disk: {} operations of {of}, {} cuts", log.len(), all.len()));
+    all
+}
+
+/// A site on what a cut leaves. A claim that came through is that of a boot that is over: nobody
+/// waits long for it.
+fn left_by(log: &WriteLog, cut: usize, loss: Loss) -> Site {
+    let bare = Site::new(&programs()).env("ORLOP_LIMITS_CLAIM_STALE", "1s");
+    log.restore(cut, loss, &bare.home());
+    bare
+}
+
 /// The names below `at` of the files that credentials are in, with their content.
 fn logins(at: &Path) -> (Option<String>, Option<String>) {
     let read = |name: &str| std::fs::read_to_string(at.join(name)).ok();
@@ -121,9 +136,7 @@ fn cut_logins(kind: Kind) {
         }
         promised
     };
-    let all = crashes(&log, 80);
-    tools::say(&format!("{kind:?} disk: {} operations of logins, {} cuts", log.len(), all.len()));
-    for (cut, loss) in all {
+    for (cut, loss) in told_crashes(&log, kind, "logins", 80) {
         let left = tempfile::tempdir().unwrap();
         log.restore(cut, loss, left.path());
         let after = format!("{kind:?} disk, a cut after {cut} operations, {loss:?} lost");
@@ -178,17 +191,9 @@ fn cut_a_pull(kind: Kind) {
     is_met(&site, kind);
 
     let log = site.disk().log();
-    let crashes = crashes(&log, 3);
-    tools::say(&format!(
-        "{kind:?} disk: {} operations of a pull, {} cuts",
-        log.len(),
-        crashes.len()
-    ));
-    for (cut, loss) in crashes {
+    for (cut, loss) in told_crashes(&log, kind, "a pull", 3) {
         let after = format!("{kind:?} disk, a cut after {cut} operations, {loss:?} lost");
-        // A claim that came through is that of a boot that is over: nobody waits long for it.
-        let bare = Site::new(&programs()).env("ORLOP_LIMITS_CLAIM_STALE", "1s");
-        log.restore(cut, loss, &bare.home());
+        let bare = left_by(&log, cut, loss);
         let left = std::fs::read(bare.home().join("a.sif")).ok();
         assert!(left.as_ref().is_none_or(|left| *left == golden), "{after}: half a SIF");
         assert!(left.is_some() || !log.has("pulled", cut), "{after}: the SIF is lost");
@@ -222,16 +227,9 @@ fn cut_a_push(kind: Kind) {
     is_met(&site, kind);
 
     let log = site.disk().log();
-    let crashes = crashes(&log, 2);
-    tools::say(&format!(
-        "{kind:?} disk: {} operations of a push, {} cuts",
-        log.len(),
-        crashes.len()
-    ));
-    for (cut, loss) in crashes {
+    for (cut, loss) in told_crashes(&log, kind, "a push", 2) {
         let after = format!("{kind:?} disk, a cut after {cut} operations, {loss:?} lost");
-        let bare = Site::new(&programs()).env("ORLOP_LIMITS_CLAIM_STALE", "1s");
-        log.restore(cut, loss, &bare.home());
+        let bare = left_by(&log, cut, loss);
         let read = |name: &str| std::fs::read(bare.home().join(name)).ok();
         assert!(read("a.sif").is_some_and(|left| left == golden), "{after}: what was pushed");
         let left = read("b.sif");

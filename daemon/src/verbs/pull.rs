@@ -168,8 +168,12 @@ async fn find_once(
         Err(failure) => return Err(failure),
     };
     let manifest = chosen.digest.clone();
-    let (settings, sources) = (&asked.settings, Some(&asked.sources));
-    let pulled = bring_at_once(daemon, settings, wanted, sources, chosen, events).await?;
+    let (shared, settings, sources) =
+        (daemon.clone(), asked.settings.clone(), asked.sources.clone());
+    let (its, sent) = (wanted.clone(), events.clone());
+    // On one thread where all of it is there.
+    let work = async move { bring(&shared, &settings, &its, Some(&sources), chosen, &sent).await };
+    let pulled = daemon.at_once(work).await?;
     lookup::remember(daemon, reference, &answered, &manifest);
     Ok(pulled)
 }
@@ -217,22 +221,6 @@ async fn from_cache(
         Err(failure) if failure.kind() == Kind::ImageNotFound => Ok(None),
         outcome => outcome.map(Some),
     }
-}
-
-/// The same as [`bring`], on one thread where all of it is there.
-async fn bring_at_once(
-    daemon: &Daemon,
-    settings: &Settings,
-    wanted: &Wanted,
-    sources: Option<&Sources>,
-    chosen: Chosen,
-    events: &Events,
-) -> Result<Pulled, Failure> {
-    let (shared, settings, wanted) = (daemon.clone(), settings.clone(), wanted.clone());
-    let (sources, events) = (sources.cloned(), events.clone());
-    let work =
-        async move { bring(&shared, &settings, &wanted, sources.as_ref(), chosen, &events).await };
-    daemon.at_once(work).await
 }
 
 /// Brings what a manifest names into the cache; without sources it has to be there.

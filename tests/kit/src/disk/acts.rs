@@ -74,7 +74,7 @@ impl State {
             return Err(Errno::EOPNOTSUPP);
         }
         let number = self.files.next;
-        let made = Box::new(Node { owner: (asked.uid(), asked.gid()), times: [now(); 2], ..node });
+        let made = made_by(asked, node);
         self.act(Op::Begin { node: number, made });
         Ok(number)
     }
@@ -90,7 +90,7 @@ impl State {
             return Err(Errno::EEXIST);
         }
         let number = self.files.next;
-        let made = Box::new(Node { owner: (asked.uid(), asked.gid()), times: [now(); 2], ..node });
+        let made = made_by(asked, node);
         let name = self.spelled(name);
         self.act(Op::Make { node: number, parent: parent.0, name, made });
         Ok(number)
@@ -128,6 +128,11 @@ impl State {
         self.act(Op::Rename { node: number, from: from.0, old, to: to.0, new });
         Ok(())
     }
+}
+
+/// A node as the one who asks for it makes it now.
+fn made_by(asked: &Request, node: Node) -> Box<Node> {
+    Box::new(Node { owner: (asked.uid(), asked.gid()), times: [now(); 2], ..node })
 }
 
 pub(super) fn now() -> (i64, u32) {

@@ -1,3 +1,5 @@
+//! What a report looks like, by hand-made samples. Not here: measuring them.
+
 use super::*;
 use crate::bench::requests::Fetched;
 
