@@ -51,6 +51,6 @@ fn an_ipv6_address_that_is_silent_costs_a_moment_when_the_name_has_another() {
         let took = from.elapsed();
         let asked = ip("-6 neigh show dev wire");
         assert!(asked.contains(SILENT), "IPv6 was not tried: {asked:?}");
-        assert!(took < Duration::from_millis(2500), "{took:?}");
+        assert!(took < Duration::from_secs(8), "{took:?}");
     });
 }

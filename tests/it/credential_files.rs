@@ -256,7 +256,7 @@ fn s09_what_is_no_readable_file_is_named_at_once() {
         }
         let began = Instant::now();
         pull(&site, &registry, &["--authfile", path.to_str().unwrap()]).fails(255);
-        assert!(began.elapsed() < Duration::from_secs(2), "{kind} held the pull up");
+        assert!(began.elapsed() < Duration::from_secs(10), "{kind} held the pull up");
     }
     drop(socket);
 }

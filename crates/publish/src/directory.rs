@@ -92,13 +92,13 @@ impl DirectoryDraft {
         Ok(file)
     }
 
-    /// Publishes the directory under a name that is free.
+    /// Publishes the directory under a name that is free. It is no draft any more then.
     ///
     /// # Errors
-    /// [`PublishError::Exists`] when something has that name: the draft is gone then.
+    /// [`PublishError::Exists`] when something has that name: the draft stays as it is.
     /// [`PublishError::Disk`]; nothing became visible, but that a failed sync of the directory
     /// around it leaves the whole new one visible.
-    pub fn publish_new(mut self, target: &Path) -> Result<(), PublishError> {
+    pub fn publish_new(&mut self, target: &Path) -> Result<(), PublishError> {
         let disk = |doing| move |cause: Errno| PublishError::disk(target, doing, cause);
         for (name, file) in &self.files {
             file.sync_all().map_err(|cause| PublishError::Disk {
@@ -262,6 +262,14 @@ mod tests {
         let error = draft.publish_new(&target).unwrap_err();
         assert!(matches!(error, PublishError::Exists { .. }), "{error}");
         assert_eq!(fs::read(target.join("data")).unwrap(), b"first");
+        // When the first one goes, the second can have its name.
+        fs::remove_dir_all(&target).unwrap();
+        draft.publish_new(&target).unwrap();
+        assert_eq!(fs::read(target.join("data")).unwrap(), b"second");
+        let mut draft = DirectoryDraft::within(root.path(), 7).unwrap();
+        draft.create("data").unwrap();
+        assert!(draft.publish_new(&target).is_err());
+        drop(draft);
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     }
 

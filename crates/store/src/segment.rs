@@ -13,6 +13,10 @@ use crate::intact::Intact;
 use crate::store::Store;
 use crate::{Entry, Error, Key, Leased};
 
+/// How often a segment is looked for or published that a collector takes away, or another makes, just
+/// then.
+const TRIES: u32 = 16;
+
 /// A published segment, leased.
 #[derive(Debug)]
 pub struct Segment {
@@ -49,29 +53,30 @@ impl SegmentDraft {
         let mut file = self.draft.create("index").map_err(failed)?;
         file.write_all(index)
             .map_err(|cause| Error::disk("write", &path.join("index"), bytes, cause))?;
-        if let Some(theirs) = self.store.segment(&self.key)? {
-            let data = self.data.metadata();
-            let data = data.map_err(|cause| Error::disk("read", &path, 0, cause))?.len();
-            if theirs.data.bytes() == data && theirs.index.read()? == index {
-                return Ok(theirs);
+        for _ in 0..TRIES {
+            if let Some(theirs) = self.store.segment(&self.key)? {
+                let data = self.data.metadata();
+                let data = data.map_err(|cause| Error::disk("read", &path, 0, cause))?.len();
+                if theirs.data.bytes() == data && theirs.index.read()? == index {
+                    return Ok(theirs);
+                }
+                drop(theirs);
+                let entry = Entry::Segment(self.key.clone());
+                self.store.move_aside(&entry, "a new one has other bytes")?;
             }
-            drop(theirs);
-            let entry = Entry::Segment(self.key.clone());
-            self.store.move_aside(&entry, "a new one has other bytes")?;
-        }
-        match self.draft.publish_new(&path) {
-            Ok(()) => {
-                let data = Leased::take(self.data, &path.join("data"))?;
-                let index = Leased::take(file, &path.join("index"))?;
-                Ok(Segment { data, index })
+            match self.draft.publish_new(&path) {
+                Ok(()) => {
+                    let data = Leased::take(self.data, &path.join("data"))?;
+                    let index = Leased::take(file, &path.join("index"))?;
+                    return Ok(Segment { data, index });
+                }
+                // Somebody was faster just now: theirs is taken, unless a collector was faster
+                // still.
+                Err(PublishError::Exists { .. }) => {}
+                Err(error) => return Err(failed(error)),
             }
-            // Somebody was faster just now: the same key, hence the same bytes.
-            Err(PublishError::Exists { target }) => match self.store.segment(&self.key)? {
-                Some(theirs) => Ok(theirs),
-                None => Err(failed(PublishError::Exists { target })),
-            },
-            Err(error) => Err(failed(error)),
         }
+        Err(failed(PublishError::Exists { target: path }))
     }
 }
 
@@ -117,8 +122,8 @@ impl Store {
             return Ok(Found::Whole(Segment { data, index }));
         }
         let path = self.own_path(&entry);
-        // Twice: a collector may take it away between the two files.
-        for _ in 0..2 {
+        // A collector may take it away between the two files, and another make it anew.
+        for _ in 0..TRIES {
             let open = |name: &str| open(&path.join(name), self.intact());
             let (data, index) = (open("data")?, open("index")?);
             if let (Some(data), Some(index)) = (data, index) {

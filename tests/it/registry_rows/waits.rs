@@ -115,7 +115,8 @@ fn r115_silence_is_no_answer_and_an_interrupt_ends_it_at_once() {
     let began = Instant::now();
     pull.signal(Signal::INT);
     pull.outcome().fails(130);
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    // The registry would be waited for for minutes.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(stage.site.tree(&stage.site.work()).is_empty());
 }
 
