@@ -42,6 +42,8 @@ pub(crate) struct Context {
     connection: Option<Connection>,
     /// What is wrong with places was said.
     told: bool,
+    /// That the cache is not used was said.
+    told_of_cache: bool,
     /// The socket's place, once it has been looked for.
     socket: Option<Option<PathBuf>>,
     no_cache: bool,
@@ -67,6 +69,7 @@ impl Context {
             other_home: other,
             connection: None,
             told: false,
+            told_of_cache: false,
             socket: None,
             no_cache: false,
         }
@@ -193,14 +196,14 @@ impl Context {
         if self.connection.is_none() {
             orlop_config::settings::cache_max_bytes(&self.paths.environment())
                 .map_err(|error| Failure::caused(v1::Kind::SettingsInvalid, &error))?;
-            let is_first = !std::mem::replace(&mut self.told, true);
-            if is_first {
+            if !std::mem::replace(&mut self.told, true) {
                 self.tell_places();
             }
             let place = self.place();
             let connection = Connection::open(&place, &self.output)?;
-            let is_nowhere = is_first && connection.hello().cache.is_empty();
+            let is_nowhere = !self.told_of_cache && connection.hello().cache.is_empty();
             if let Some(cache) = place.cache.filter(|_| is_nowhere) {
+                self.told_of_cache = true;
                 let cache = cache.display();
                 self.output
                     .warning(&format!("Cache disabled - cache location {cache} is not writable."));

@@ -60,6 +60,10 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     /// True when the cache goes with the daemon.
     pub(crate) cache_is_private: bool,
+    /// The cache that this daemon does without, because it cannot be used.
+    pub(crate) unused: Option<PathBuf>,
+    /// Turn to look whether a cache can be used.
+    pub(crate) looks: Arc<Semaphore>,
     /// Whether the cache's disk answers.
     pub(crate) disk: Disk,
     /// The cache that is not used because its format is not known.

@@ -28,6 +28,7 @@ mod rules;
 mod scrape;
 mod services;
 mod start;
+mod succession;
 mod systemd;
 mod tasks;
 mod verbs;

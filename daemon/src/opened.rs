@@ -18,6 +18,8 @@ pub(crate) struct Opened {
     pub(crate) store: Store,
     /// Where it is, when it goes with the daemon.
     pub(crate) temporary_directory: Option<TempDir>,
+    /// The one that cannot be used.
+    pub(crate) unused: Option<PathBuf>,
     /// The one that is left as it is.
     pub(crate) refused: Option<Refused>,
 }
@@ -39,7 +41,10 @@ impl Opened {
         let mut under = None;
         if let Some(cache) = cache {
             match Store::open(&cache, settings()) {
-                Ok(store) => return Ok(Self { store, temporary_directory: None, refused }),
+                Ok(store) => {
+                    let (temporary_directory, unused) = (None, None);
+                    return Ok(Self { store, temporary_directory, unused, refused });
+                }
                 Err(error) => {
                     tracing::warn!(%error, "going on without a cache");
                     match &error {
@@ -59,9 +64,9 @@ impl Opened {
         let temporary = tempfile::Builder::new().prefix("orlop-").tempdir_in(paths.temporary());
         let temporary = temporary.map_err(|cause| failed(&cause))?;
         let own = temporary.path().join("cache");
-        let over = under.and_then(|under| Store::open_over(&own, &under, settings()).ok());
+        let over = under.as_ref().and_then(|under| Store::open_over(&own, under, settings()).ok());
         let store = over.map_or_else(|| Store::open(&own, settings()), Ok);
         let store = store.map_err(|cause| failed(&cause))?;
-        Ok(Self { store, temporary_directory: Some(temporary), refused })
+        Ok(Self { store, temporary_directory: Some(temporary), unused: under, refused })
     }
 }

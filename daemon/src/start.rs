@@ -146,7 +146,7 @@ fn shared(
     door: &Door,
     opened: Opened,
 ) -> (Shared, Option<TempDir>) {
-    let Opened { store, temporary_directory, refused } = opened;
+    let Opened { store, temporary_directory, unused, refused } = opened;
     let tasks = Tasks::default();
     let shared = Shared {
         life: Lifecycle::new(idle_exit),
@@ -165,6 +165,8 @@ fn shared(
             _ => None,
         },
         cache_is_private: temporary_directory.is_some(),
+        unused,
+        looks: Arc::new(Semaphore::new(1)),
         disk: Disk::default(),
         refused,
         checked: Checked::default(),

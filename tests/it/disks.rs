@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// Sets the modes of all directories of a tree.
-fn set_modes(at: &Path, mode: u32) {
+pub(crate) fn set_modes(at: &Path, mode: u32) {
     // Opened first: a directory that cannot be read cannot be walked.
     for entry in std::fs::read_dir(at).unwrap().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

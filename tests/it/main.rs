@@ -54,6 +54,7 @@ mod reflink;
 mod registry_rows;
 mod rules;
 mod run;
+mod shut_out;
 mod soak;
 mod strays;
 mod tags;

@@ -86,6 +86,14 @@ impl Store {
         Ok(Self(Arc::new(Inner::new(layout, under, settings))))
     }
 
+    /// Looks whether the cache in `root` can be opened, and makes what of it is missing.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn look(root: &Path) -> Result<(), Error> {
+        Layout::make(root).map(drop)
+    }
+
     /// Removes a cache of whatever format, so that the next opening makes a new one.
     ///
     /// # Errors

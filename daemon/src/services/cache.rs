@@ -31,7 +31,8 @@ impl Service for Cache {
             caller.settings()?;
             cache::usage(&store)
         };
-        Ok(Response::new(self.0.blocking("usage", usage).await?))
+        let usage = self.0.blocking("usage", usage).await;
+        Ok(Response::new(self.0.served(usage).await?))
     }
 
     async fn entries(
@@ -41,8 +42,8 @@ impl Service for Cache {
         let _call = self.0.life.call();
         self.0.usable()?;
         let store = self.0.store.clone();
-        let entries = self.0.blocking("entries", move || cache::entries(&store)).await?;
-        Ok(Response::new(EntriesReply { entries }))
+        let entries = self.0.blocking("entries", move || cache::entries(&store)).await;
+        Ok(Response::new(EntriesReply { entries: self.0.served(entries).await? }))
     }
 
     async fn clean(&self, request: Request<CleanRequest>) -> Result<Response<CleanReply>, Status> {
@@ -94,7 +95,8 @@ impl Service for Cache {
         self.0.usable()?;
         let (store, key) = (self.0.store.clone(), request.into_inner().key);
         let heal = move |stop: &_| cache::heal(&store, &key, stop);
-        let reply = self.0.stoppable("heal", heal).await?;
+        let reply = self.0.stoppable("heal", heal).await;
+        let reply = self.0.served(reply).await?;
         self.0.counts.damaged.add(reply.damaged.len() as u64);
         Ok(Response::new(reply))
     }
@@ -110,14 +112,16 @@ impl Service for Cache {
         let store = self.0.store.clone();
         if unpin {
             let unpin = move || pins::unpin(&store, &what, all);
-            return Ok(Response::new(self.0.blocking("unpin", unpin).await?));
+            let done = self.0.blocking("unpin", unpin).await;
+            return Ok(Response::new(self.0.served(done).await?));
         }
         let (reference, is_oras) = match ImageUri::parse(&what) {
             Ok(ImageUri::Docker(reference)) => (reference, false),
             Ok(ImageUri::Oras(reference)) => (reference, true),
             _ => {
                 let pin = move || pins::pin_key(&store, &what);
-                return Ok(Response::new(self.0.blocking("pin", pin).await?));
+                let done = self.0.blocking("pin", pin).await;
+                return Ok(Response::new(self.0.served(done).await?));
             }
         };
         let caller = Caller::of(context)?;
@@ -129,6 +133,7 @@ impl Service for Cache {
             reference,
             is_oras,
         };
-        Ok(Response::new(pins::pin_reference(&self.0, &caller, wanted).await?))
+        let done = pins::pin_reference(&self.0, &caller, wanted).await;
+        Ok(Response::new(self.0.served(done).await?))
     }
 }

@@ -24,6 +24,7 @@ impl Service for Control {
         let _call = self.0.life.call();
         let caller = request.into_inner();
         tracing::debug!(version = caller.version, pid = caller.pid, "hello");
+        self.0.still_without_cache().await?;
         // Somebody waits for work: perhaps for the disk.
         if self.0.life.calls() > 1 {
             self.0.disk.ask(&self.0.tasks, &self.0.store);

@@ -211,7 +211,8 @@ impl Service for Images {
             request.into_inner();
         let caller = Caller::of(context)?;
         let wanted = inspected(&uri, sent, top_only, access)?;
-        Ok(Response::new(inspect::resolve(&self.0, &caller, wanted).await?))
+        let resolved = inspect::resolve(&self.0, &caller, wanted).await;
+        Ok(Response::new(self.0.served(resolved).await?))
     }
 
     async fn pull(
@@ -247,7 +248,7 @@ impl Service for Images {
                 }
             };
             let (done, ()) = tokio::join!(pulled, pass);
-            let (last, leases) = match done {
+            let (last, leases) = match daemon.served(done).await {
                 Ok(pull::Pulled { mut done, leases, .. }) => {
                     done.lease = daemon.lease_stem();
                     daemon.counts.pulls_cached.add(done.cached.into());
@@ -328,7 +329,8 @@ impl Service for Images {
         let daemon = self.0.clone();
         let work = self.0.tasks.spawn("inspect", async move {
             let _call = call;
-            let found = match inspect::inspect(&daemon, &caller, wanted).await {
+            let found = inspect::inspect(&daemon, &caller, wanted).await;
+            let found = match daemon.served(found).await {
                 Ok(found) => found,
                 Err(failure) => return drop(sender.send(Err(failure.into())).await),
             };
