@@ -62,7 +62,7 @@ fn crashes(log: &WriteLog, few: u64) -> Vec<(usize, Loss)> {
     // The last is the whole log. A step of the number of losses would meet one of them alone.
     let step = all.len() / wanted;
     let step = if step.is_multiple_of(7) { step + 1 } else { step };
-    all.into_iter().rev().step_by(step).collect()
+    tools::part(all.into_iter().rev().step_by(step).collect())
 }
 
 /// The same, and says how many there are of all operations.
@@ -171,38 +171,55 @@ fn image() -> Image {
 
 #[test]
 fn f36_a_pull_leaves_nothing_half_written_that_is_taken_for_whole() {
-    cut_a_pull(Kind::Usual);
-    cut_a_pull(Kind::Plain);
-}
-
-fn cut_a_pull(kind: Kind) {
     let registry = Registry::new().image("a:1", image()).start();
     let uri = registry.docker("a:1");
+    let golden = golden(&registry);
+    cut_a_pull(Kind::Usual, &registry, &uri, &golden);
+    cut_a_pull(Kind::Plain, &registry, &uri, &golden);
+}
+
+#[test]
+fn f36_a_pull_of_a_sif_leaves_nothing_half_written_that_is_taken_for_whole() {
+    let registry = Registry::new().image("a:1", image()).start();
+    let uri = registry.oras("sif:1");
+    let golden = golden(&registry);
     let whole = site(&registry);
-    whole.orlop(["pull", "a.sif", &uri]).success();
-    let golden = bytes(&whole, "a.sif");
-    let Some(site) = recorded(&[&registry], kind) else { return };
+    std::fs::write(whole.work().join("a.sif"), &golden).unwrap();
+    whole.orlop(["push", "a.sif", &uri]).success();
+    cut_a_pull(Kind::Usual, &registry, &uri, &golden);
+    cut_a_pull(Kind::Plain, &registry, &uri, &golden);
+}
+
+/// What an undisturbed pull of [`image`] gives.
+fn golden(registry: &Registry) -> Vec<u8> {
+    let whole = site(registry);
+    whole.orlop(["pull", "a.sif", &registry.docker("a:1")]).success();
+    bytes(&whole, "a.sif")
+}
+
+fn cut_a_pull(kind: Kind, registry: &Registry, uri: &str, golden: &[u8]) {
+    let Some(site) = recorded(&[registry], kind) else { return };
     let sif = site.home().join("a.sif").display().to_string();
-    site.orlop(["pull", &sif, &uri]).success();
+    site.orlop(["pull", &sif, uri]).success();
     site.disk().mark("pulled");
-    site.orlop(["cache", "pin", &uri]).success();
+    site.orlop(["cache", "pin", uri]).success();
     site.disk().mark("pinned");
     site.stop();
     is_met(&site, kind);
 
     let log = site.disk().log();
-    for (cut, loss) in told_crashes(&log, kind, "a pull", 3) {
+    for (cut, loss) in told_crashes(&log, kind, uri, 3) {
         let after = format!("{kind:?} disk, a cut after {cut} operations, {loss:?} lost");
         let bare = left_by(&log, cut, loss);
         let left = std::fs::read(bare.home().join("a.sif")).ok();
-        assert!(left.as_ref().is_none_or(|left| *left == golden), "{after}: half a SIF");
+        assert!(left.as_ref().is_none_or(|left| left == golden), "{after}: half a SIF");
         assert!(left.is_some() || !log.has("pulled", cut), "{after}: the SIF is lost");
-        let next = bare.insecure(&registry).after_reboot();
+        let next = bare.insecure(registry).after_reboot();
         let listed = next.orlop(["cache", "list", "--json"]).success();
         if log.has("pinned", cut) {
             assert!(listed.stdout.contains("\"pinned\": true"), "{after}: {}", listed.report());
         }
-        next.goes_on(&after, &uri, &golden);
+        next.goes_on(&after, uri, golden);
     }
 }
 

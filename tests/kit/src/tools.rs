@@ -45,6 +45,26 @@ pub fn rounds(few: u64) -> u64 {
     asked.ok().and_then(|asked| asked.parse().ok()).unwrap_or(few)
 }
 
+/// The part of a long loop's positions that `ORLOP_KIT_PART` names: for `3/100` every hundredth from
+/// the third on, so that each part is spread over all of them; else all.
+///
+/// # Panics
+/// When the variable is no such fraction: a loop that goes over nothing would look well.
+#[must_use]
+pub fn part<T>(all: Vec<T>) -> Vec<T> {
+    #[expect(clippy::disallowed_methods, reason = "the runner talks to tests by variables")]
+    let Ok(asked) = std::env::var("ORLOP_KIT_PART") else { return all };
+    let (number, parts) = fraction(&asked)
+        .unwrap_or_else(|| panic!("ORLOP_KIT_PART is {asked:?}, and has to be as 3/100"));
+    all.into_iter().skip(number - 1).step_by(parts).collect()
+}
+
+fn fraction(text: &str) -> Option<(usize, usize)> {
+    let (number, parts) = text.split_once('/')?;
+    let (number, parts) = (number.parse().ok()?, parts.parse().ok()?);
+    (1..=parts).contains(&number).then_some((number, parts))
+}
+
 /// `small` in a normal run, `large` where `ORLOP_KIT_LARGE` is set: sizes that take minutes and
 /// gigabytes.
 #[must_use]
@@ -98,4 +118,18 @@ pub fn output(command: &mut Command) -> String {
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(done.status.success(), "{command:?}: {}\n{said}", done.status);
     String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fraction;
+
+    #[test]
+    fn a_part_is_a_fraction_of_at_most_one() {
+        assert_eq!(fraction("3/100"), Some((3, 100)));
+        assert_eq!(fraction("1/1"), Some((1, 1)));
+        for wrong in ["", "3", "0/4", "5/4", "a/b", "1/0", "-1/2", "1/2/3"] {
+            assert_eq!(fraction(wrong), None, "{wrong:?}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{Faults, Hit, Rule};
 use crate::site::Outcome;
+use crate::tools;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -63,7 +64,7 @@ impl Faults {
         let counts = self.counts();
         self.rest();
         let mut summary = Summary { counted: counts.values().sum(), ..Summary::default() };
-        for position in positions(&counts, errors, choose) {
+        for position in tools::part(positions(&counts, errors, choose)) {
             prepare();
             self.set([Rule::on(position.call).nth(position.number).fails(position.error)]);
             let outcome = run();
