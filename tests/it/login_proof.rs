@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use orlop_kit::{Answer, Auth, Image, RealRegistry, Registry, Signer, Site, ping, token};
 
-const UNPROVEN: &str = "did not check this login";
+const UNPROVEN: &str = "it is not known whether this login is right";
 
 fn started(registry: Registry) -> (Registry, Site) {
     let registry = registry.start();
@@ -62,11 +62,12 @@ fn careless(token_text: &str) -> Registry {
     registry.auth(bearer(true))
 }
 
-/// Answers of a ping that asks for a token and takes any.
+/// Answers to two logins of a ping that asks for a token and takes any.
 fn trusting(registry: &Registry) {
     let challenge = format!(r#"Bearer realm="http://{}/token",service="kit""#, registry.host());
-    let asks = Answer::With(401, vec![("WWW-Authenticate", challenge)], Vec::new());
-    registry.script(ping(), [asks, Answer::With(200, Vec::new(), b"{}".to_vec())]);
+    let asks = || Answer::With(401, vec![("WWW-Authenticate", challenge.clone())], Vec::new());
+    let takes = || Answer::With(200, Vec::new(), b"{}".to_vec());
+    registry.script(ping(), [asks(), takes(), asks(), takes()]);
 }
 
 #[test]
@@ -76,6 +77,52 @@ fn an_opaque_token_that_everybody_gets_proves_nothing() {
     let outcome = log_in_as(&site, &registry, &[], USER, "whatever").success();
     assert!(outcome.stderr.contains(UNPROVEN), "{}", outcome.report());
     assert!(stored(&site, &registry.host()).is_some());
+}
+
+#[test]
+fn a_service_that_gives_tokens_to_anybody_and_refuses_wrong_logins_proves() {
+    let (registry, site) = started(careless("opaque"));
+    trusting(&registry);
+    let given = || Answer::With(200, Vec::new(), br#"{"token":"opaque"}"#.to_vec());
+    // To the login, to whoever has none, and to a login that is nobody's.
+    registry.script(token(), [given(), given(), Answer::Status(401)]);
+    let outcome = log_in(&site, &registry, &[]).success();
+    assert!(!outcome.stderr.contains(UNPROVEN), "{}", outcome.report());
+    let asked = registry.of(&token());
+    let logins: Vec<Option<&str>> = asked.iter().map(|ask| ask.header("authorization")).collect();
+    assert!(logins[0].is_some() && logins[1].is_none() && logins[2].is_some(), "{logins:?}");
+    assert_ne!(logins[0], logins[2]);
+    // Wrong ones are refused, and the right one stays.
+    let right = stored(&site, &registry.host());
+    trusting(&registry);
+    registry.script(token(), [Answer::Status(401)]);
+    log_in_as(&site, &registry, &[], USER, "wrong").fails(255);
+    assert_eq!(stored(&site, &registry.host()), right);
+}
+
+#[test]
+fn a_login_that_the_registry_lets_in_as_anybody_replaces_none_that_it_knows() {
+    let token_of = |subject: &str| {
+        let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"sub":"{subject}"}}"#));
+        let body = format!(r#"{{"token":"e30.{claims}.c2ln","expires_in":300}}"#);
+        Answer::With(200, Vec::new(), body.into_bytes())
+    };
+    let (registry, site) = started(Registry::new().auth(bearer(true)));
+    trusting(&registry);
+    registry.script(token(), [token_of(USER)]);
+    log_in(&site, &registry, &[]).success();
+    let right = stored(&site, &registry.host());
+    // A wrong one: as if nobody had logged in, three times. Then what is there is asked about.
+    trusting(&registry);
+    registry.script(token(), [token_of(""), token_of(""), token_of(""), token_of(USER)]);
+    let refused = log_in_as(&site, &registry, &[], USER, "wrong").fails(255);
+    refused.says("does not know this user name and password").says("log out first");
+    assert_eq!(stored(&site, &registry.host()), right);
+    // One that is as much, or as little, as the other replaces it.
+    trusting(&registry);
+    registry.script(token(), [token_of("")]);
+    log_in_as(&site, &registry, &[], USER, "other").success().says(UNPROVEN);
+    assert_ne!(stored(&site, &registry.host()), right);
 }
 
 #[test]

@@ -304,3 +304,21 @@ fn a_real_registry_serves_what_skopeo_pushed() {
     other.orlop(["pull", "a.sif", &scripted.docker("a:1")]).success();
     assert!(bytes(&site, "a.sif").len() == bytes(&other, "a.sif").len());
 }
+
+#[test]
+fn a_layer_that_is_not_compressed_as_its_media_type_says_is_a_warning() {
+    let labels = [
+        (Compression::Plain, "application/vnd.oci.image.layer.v1.tar+gzip", "gzip", "plain tar"),
+        (Compression::Gzip, "application/vnd.oci.image.layer.v1.tar", "plain tar", "gzip"),
+        (Compression::Zstd, "application/vnd.docker.image.rootfs.diff.tar.gzip", "gzip", "zstd"),
+    ];
+    for (compression, label, said, found) in labels {
+        let image = Image::new().layer(Layer::noise("a", 3_000, 1).compression(compression));
+        let image = image.build().edit(|manifest| {
+            manifest["layers"][0]["mediaType"] = label.into();
+        });
+        let registry = Registry::new().image("a:1", image).start();
+        let pull = site(&registry).orlop(["pull", "a.sif", &registry.docker("a:1")]).success();
+        pull.says(&format!("the media type says {said}, the bytes are {found}"));
+    }
+}

@@ -1,8 +1,8 @@
 //! Login: which request proves a password.
 //!
 //! Basic: `GET /v2/` with it. Bearer: the token request with it, and more where the token service
-//! serves anybody: a refresh token, or a token that names its subject. A registry that asks for
-//! nothing proves nothing. Table: `registry.md` §2.5. Not here: storing (`orlop-credentials`).
+//! serves anybody: a refresh token, a token that names its subject, or that a login which is
+//! nobody's is refused. A registry that asks for nothing proves nothing. Table: `registry.md` §2.5. Not here: storing (`orlop-credentials`).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -40,7 +40,7 @@ pub struct Target {
 pub enum Proof {
     /// It accepted the credential where it would refuse a wrong one.
     Verified,
-    /// It never checked the credential.
+    /// It lets in a wrong one, too, as far as was asked.
     Unproven,
 }
 
@@ -141,13 +141,25 @@ impl Repository {
         if is_refresh || granted.refresh_token.is_some() || names_subject(&granted) {
             return Ok((Proof::Verified, granted.refresh_token));
         }
-        // Does the service give tokens to anybody? Then this one says nothing.
+        // Does the service give tokens to anybody, even to a wrong login? Then this one says nothing.
         let asked = Asked { service, scopes: &scopes, wants_refresh: false };
-        match self.fetch_token(contact, &realm, asked, None).await {
-            Err(Error::Refused { .. }) => Ok((Proof::Verified, None)),
-            Ok(_) | Err(_) => Ok((Proof::Unproven, None)),
+        let nobody = nobody();
+        for asker in [None, Some(&nobody)] {
+            let refused = self.fetch_token(contact, &realm, asked, asker).await;
+            if matches!(refused, Err(Error::Refused { .. })) {
+                return Ok((Proof::Verified, None));
+            }
         }
+        Ok((Proof::Unproven, None))
     }
+}
+
+/// A login that no service knows: one that refuses it looks at logins, though it may serve those
+/// without. The name says in the service's log what this is; it is nobody's, so that no account is
+/// locked by it.
+fn nobody() -> Known {
+    let credential = Credential::from_pair("orlop-nobody", Secret::new("a login that is none"));
+    Known { credential, origin: "a made-up login".to_owned() }
 }
 
 /// Says whether a token is a JWT with a subject: empty for those who did not log in

@@ -12,8 +12,8 @@ use orlop_credentials::remote_yaml::Row;
 use orlop_credentials::update::{self, Target};
 use orlop_credentials::{Credential, Secret, keys, listing, loading};
 use orlop_oci::Host;
-use orlop_proto::v1::Kind;
-use orlop_registry::Login;
+use orlop_proto::v1::{self, Kind};
+use orlop_registry::{Login, Proof};
 use tokio::sync::mpsc;
 
 use crate::caller::{Asking, Caller};
@@ -109,7 +109,10 @@ pub(crate) async fn login(
             })
             .await?;
     }
-    let (login, mut warnings) = prove(daemon, &caller, &wanted, host).await?;
+    let (login, mut warnings) = prove(daemon, &caller, &wanted, &host).await?;
+    if login.proof == Proof::Unproven && !wanted.verify_only {
+        replaces_no_better_one(daemon, &caller, &wanted, &host).await?;
+    }
     let mut stored = Vec::new();
     if !wanted.verify_only {
         let credential = match &login.identity_token {
@@ -125,12 +128,48 @@ pub(crate) async fn login(
     Ok(Done { login, stored, warnings })
 }
 
+/// Refuses a login of which the registry says nothing where it knows the one that is there: it tells
+/// right from wrong then, though it lets in who is wrong. An identity token that is there is no
+/// measure: it is taken or refused by other rules than passwords.
+async fn replaces_no_better_one(
+    daemon: &Daemon,
+    caller: &Caller,
+    wanted: &Wanted,
+    host: &Host,
+) -> Result<(), Failure> {
+    let (place, caller_too, named) = (wanted.place.place.clone(), caller.clone(), host.clone());
+    let find = move || {
+        let path = place.split_once('/').map_or("", |(_, path)| path);
+        let access = v1::Access::default();
+        let known = caller_too.credentials(&named, access, &mut Vec::new())?;
+        Ok(known.find(named.as_str(), path, &mut Vec::new())?)
+    };
+    // What cannot be looked at now is no reason against a login.
+    let Ok(Some(known)) = daemon.blocking("login", find).await else { return Ok(()) };
+    let is_password = matches!(known.credential, Credential::Password { .. });
+    if !is_password || known.credential == wanted.credential {
+        return Ok(());
+    }
+    let there = Wanted { place: wanted.place.clone(), credential: known.credential, ..*wanted };
+    match prove(daemon, caller, &there, host).await {
+        Ok((login, _)) if login.proof == Proof::Verified => {
+            let message = format!(
+                "the registry does not know this user name and password, and knows those in {}: \
+                 to replace them all the same, log out first",
+                known.origin
+            );
+            Err(Failure::of(Kind::CredentialsRefused, message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Has the registry prove a login; also gives what it made Orlop say.
 async fn prove(
     daemon: &Daemon,
     caller: &Caller,
     wanted: &Wanted,
-    host: Host,
+    host: &Host,
 ) -> Result<(Login, Vec<String>), Failure> {
     let (notices, mut told) = mpsc::unbounded_channel();
     let asking = Asking {
@@ -143,7 +182,7 @@ async fn prove(
     let settings = daemon.blocking("settings", move || settled.settings()).await?;
     let session = caller.session(daemon, &settings, asking);
     let target = orlop_registry::Target {
-        host,
+        host: host.clone(),
         path: wanted.place.place.split_once('/').map(|(_, path)| path.to_owned()),
         insecure: wanted.insecure,
         no_https: wanted.no_https,

@@ -96,7 +96,27 @@ pub(crate) async fn resolve(daemon: &Daemon, asked: &Asked) -> Result<Answered, 
     Ok(Answered { answer, _flight: flight })
 }
 
-/// What is remembered of a reference, if this caller may know it.
+/// What is remembered of a reference.
+pub(crate) enum Known {
+    /// This caller may have it.
+    Open(Tag),
+    /// It was opened by logins that this caller does not have.
+    OfOthers,
+    Nothing,
+}
+
+impl Known {
+    /// What this caller may have.
+    pub(crate) fn open(self) -> Option<Tag> {
+        match self {
+            Self::Open(tag) => Some(tag),
+            Self::OfOthers | Self::Nothing => None,
+        }
+    }
+}
+
+/// What is remembered of a reference, and whether this caller may have it. That it is there is no
+/// secret of the user's jobs from each other: they list the cache.
 ///
 /// # Errors
 /// FILE_FAILED.
@@ -104,20 +124,22 @@ pub(crate) async fn known(
     daemon: &Daemon,
     asked: &Asked,
     reference: &Reference,
-) -> Result<Option<Tag>, Failure> {
+) -> Result<Known, Failure> {
     let (store, names) = (daemon.store.clone(), names(reference));
     let credentials = Arc::clone(&asked.rights.credentials);
     let look = move || {
         // A place is looked up once: a helper may have to be started for it.
         let mut found = BTreeMap::new();
+        let mut known = Known::Nothing;
         for name in names {
-            if let Some(tag) = store.tag(&name)?
-                && tag.proofs.iter().any(|proof| is_proven(proof, &credentials, &mut found))
-            {
-                return Ok(Some(tag));
+            if let Some(tag) = store.tag(&name)? {
+                if tag.proofs.iter().any(|proof| is_proven(proof, &credentials, &mut found)) {
+                    return Ok(Known::Open(tag));
+                }
+                known = Known::OfOthers;
             }
         }
-        Ok(None)
+        Ok(known)
     };
     daemon.blocking("tag", look).await
 }
@@ -272,6 +294,15 @@ pub(crate) fn not_there(reference: &Reference) -> Failure {
     let name = reference.canonical();
     let message = format!("{name} is not in the cache, and --offline allows no request");
     Failure::of(Kind::ImageNotFound, message)
+}
+
+/// What is said where the cache has to do and knows the image from another login.
+pub(crate) fn of_others(reference: &Reference) -> Failure {
+    let name = reference.canonical();
+    let message = format!(
+        "{name} was pulled with another login than this command has, and --offline allows no request"
+    );
+    Failure::of(Kind::CredentialsRefused, message)
 }
 
 /// The warning of a pull that goes on with what was last known.

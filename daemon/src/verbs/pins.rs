@@ -31,7 +31,7 @@ pub(crate) async fn pin_reference(
     let asked =
         asking::ask(daemon, caller, reference, wanted.access.clone(), Mirrors::of(wanted.is_oras))
             .await?;
-    let tag = lookup::known(daemon, &asked, reference).await?;
+    let tag = lookup::known(daemon, &asked, reference).await?.open();
     let found = match &tag {
         Some(tag) => pull::entries(daemon, caller, &wanted, tag).await?.map(|found| (tag, found)),
         None => None,

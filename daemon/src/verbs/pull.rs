@@ -21,7 +21,7 @@ use super::claims;
 use super::documents::{self, Chosen};
 use super::image::{self, Image, Named, Origin, Target};
 use super::landing::land;
-use super::lookup;
+use super::lookup::{self, Known};
 use super::needs::{self, Needs};
 use crate::caller::{Caller, Told};
 use crate::daemon::Daemon;
@@ -137,13 +137,16 @@ async fn find_once(
     let reference = &wanted.reference;
     asked.sources.check_open()?;
     if wanted.offline || reference.digest().is_some() {
-        if let Some(tag) = lookup::known(daemon, asked, reference).await?
+        let known = lookup::known(daemon, asked, reference).await?;
+        let is_of_others = matches!(known, Known::OfOthers);
+        if let Some(tag) = known.open()
             && let Some(pulled) = from_cache(daemon, &asked.settings, wanted, &tag, events).await?
         {
             return Ok(pulled);
         }
         if wanted.offline {
-            return Err(lookup::not_there(reference));
+            let why = if is_of_others { lookup::of_others } else { lookup::not_there };
+            return Err(why(reference));
         }
     }
     let answer = documents::choose_manifest(daemon, asked, reference, &wanted.target.platform);
@@ -197,7 +200,8 @@ async fn as_last(
     if reference.digest().is_some() {
         return Ok(None);
     }
-    let Some(tag) = lookup::known(daemon, asked, reference).await? else { return Ok(None) };
+    let known = lookup::known(daemon, asked, reference).await?;
+    let Some(tag) = known.open() else { return Ok(None) };
     let pulled = from_cache(daemon, &asked.settings, wanted, &tag, events).await?;
     if pulled.is_some() {
         daemon.counts.fallbacks.add(1);

@@ -101,7 +101,7 @@ fn log_in(options: &Options, place: &Place, context: &mut Context) -> Result<(),
     }
     if reply.proof() == Proof::Unproven {
         context.output.warning(&format!(
-            "{} did not check this login: it lets everybody in as far as was asked",
+            "it is not known whether this login is right: {} lets everybody in as far as was asked",
             place.host
         ));
     }
