@@ -107,9 +107,10 @@ impl Shared {
         self.thread.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
         let mut output = Some(output);
         let mut signalled: Option<Instant> = None;
-        let (mut looks, mut looked) = (0, Instant::now());
+        let mut silence = Silence::default();
         loop {
             let left = signalled.map_or(LOOK, |since| GRACE.saturating_sub(since.elapsed()));
+            let start = Instant::now();
             let is_signalled = self.wait(signals, signalled.is_some(), left);
             if self.is_over.load(Ordering::Relaxed) {
                 return;
@@ -121,9 +122,7 @@ impl Shared {
                 end(self.number.load(Ordering::Relaxed));
             }
             let now = self.looks.load(Ordering::Relaxed);
-            if now != looks {
-                (looks, looked) = (now, Instant::now());
-            } else if looked.elapsed() >= ANSWER_WARNING
+            if silence.after(now, start.elapsed()) >= ANSWER_WARNING
                 && let Some(mut output) = output.take()
             {
                 output.warning(&slow_disk(place));
@@ -149,6 +148,24 @@ impl Shared {
     }
 }
 
+/// How long the guarded thread has not looked while it could have.
+#[derive(Debug, Default)]
+struct Silence {
+    looks: u64,
+    time: Duration,
+}
+
+impl Silence {
+    /// Counts a wait for it, at whose end it has looked so often. The clock runs on while the
+    /// process is stopped: no wait counts for more than one is meant to take.
+    fn after(&mut self, looks: u64, waited: Duration) -> Duration {
+        let is_same = looks == self.looks;
+        self.looks = looks;
+        self.time = if is_same { self.time + waited.min(LOOK) } else { Duration::ZERO };
+        self.time
+    }
+}
+
 /// Ends the process by the signal that waits, or by the one that was read.
 fn end(number: i32) {
     let held: SigSet = ENDING.into_iter().collect();
@@ -156,5 +173,20 @@ fn end(number: i32) {
     let _ended = held.thread_unblock();
     for signal in [Signal::try_from(number).unwrap_or(Signal::SIGKILL), Signal::SIGKILL] {
         let _ended = raise(signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f42_a_process_that_was_stopped_for_long_is_not_told_of_its_disk() {
+        let mut silence = Silence::default();
+        assert_eq!(silence.after(1, LOOK), Duration::ZERO);
+        assert_eq!(silence.after(1, Duration::from_secs(3_600)), LOOK);
+        assert_eq!(silence.after(2, LOOK), Duration::ZERO);
+        let waits = (1..).map(|_| silence.after(2, LOOK));
+        assert_eq!(waits.take_while(|silent| *silent < ANSWER_WARNING).count(), 9);
     }
 }
