@@ -235,22 +235,39 @@ fn an_image_for_another_architecture_is_refused_in_apptainers_words() {
         return;
     }
     let foreign = || Image::tiny().platform("s390x", None);
-    // Its shell is this machine's, whatever the image says of itself.
-    let mislabelled = foreign().layer(Layer::new().entries([
-        Entry::dir("usr/bin"),
-        Entry::program("usr/bin/dash", probe()),
-        Entry::symlink("bin/sh", "../usr/bin/dash"),
-    ]));
-    let registry = Registry::new().image("a:1", foreign()).image("b:1", mislabelled).start();
+    let shell = |content: &[u8]| {
+        Layer::new().entries([
+            Entry::dir("usr/bin"),
+            Entry::program("usr/bin/dash", content),
+            Entry::symlink("bin/sh", "../usr/bin/dash"),
+        ])
+    };
+    // The beginning of a program for s390x, of another machine than any that the tests run on.
+    let program = [b"\x7fELF\x02\x02\x01".as_slice(), &[0; 9], &[0, 2, 0, 22], &[0; 44]].concat();
+    // What the programs are for counts, whatever the image says: the shell, else the first.
+    let registry = Registry::new()
+        .image("a:1", foreign().layer(shell(&program)))
+        .image("b:1", foreign().layer(shell(probe())))
+        .image("c:1", Image::tiny().layer(shell(&program)))
+        .image("d:1", foreign())
+        .start();
     let site = site(&registry);
     let sentence = "the image's architecture (s390x) could not run on the host's (";
-    let image = registry.docker("a:1");
-    let pulled = site.orlop(["exec", &image, "/bin/probe", "args"]).fails(255);
-    pulled.says(&format!("FATAL:   Unable to handle {image} uri: {sentence}"));
-    site.orlop(["pull", "a.sif", &image]).success();
-    let file = exec(&site, &["args"]).fails(255);
-    file.says("FATAL:   While checking container encryption: could not open image ").says(sentence);
-    site.orlop(["inspect", "a.sif"]).success();
-    let words = ["exec", &registry.docker("b:1"), "/bin/probe", "args", "x"];
-    site.orlop(words).success().prints("x\n");
+    for name in ["a", "c"] {
+        let image = registry.docker(&format!("{name}:1"));
+        let pulled = site.orlop(["exec", &image, "/bin/probe", "args"]).fails(255);
+        pulled.says(&format!("FATAL:   Unable to handle {image} uri: {sentence}"));
+        site.orlop(["pull", "--force", "a.sif", &image]).success();
+        let file = exec(&site, &["args"]).fails(255);
+        let opening = "FATAL:   While checking container encryption: could not open image ";
+        file.says(opening).says(sentence);
+        site.orlop(["inspect", "a.sif"]).success();
+    }
+    for name in ["b", "d"] {
+        let image = registry.docker(&format!("{name}:1"));
+        let ran = site.orlop(["exec", &image, "/bin/probe", "args", "x"]).success().prints("x\n");
+        ran.says("the image says s390x, and its programs are for ");
+        site.orlop(["pull", "--force", "a.sif", &image]).success();
+        exec(&site, &["args", "x"]).success().prints("x\n");
+    }
 }

@@ -11,6 +11,7 @@ use orlop_oci::uri::UriError;
 use orlop_proto::v1::Kind;
 use orlop_runtime::holder::{self, Holder, Image, Mapping, Origin, Scope};
 use orlop_runtime::{Root, Wanted, Writable};
+use orlop_sif::Header;
 use orlop_squashfs::Window;
 
 use super::machine;
@@ -91,7 +92,8 @@ fn reference(text: &str, options: &Options, context: &mut Context) -> Result<Ima
         })?;
     match pulled {
         Pulled::Recipe { recipe, key, segments, lease, stay, .. } => {
-            machine::check_recipe(*recipe, &segments).map_err(|failure| failure.within(within))?;
+            let architecture = Header::architecture_in(recipe.head());
+            machine::check(architecture).map_err(|failure| failure.within(within))?;
             let image = Image::of_recipe(&key, lease, segments);
             image.map(|image| kept(image, &stay)).map_err(|error| container(&error))
         }

@@ -2,29 +2,22 @@
 //!
 //! Apptainer's rule and words (`contract.md` §7.8): an image for another architecture is refused,
 //! unless the kernel has an emulator for it that reaches into containers (binfmt_misc, flag F).
-//! What an image of a registry says of itself may be wrong: there its shell decides, as it does for
-//! Apptainer. Not here: a single program of another machine (`orlop-runtime`).
+//! Not here: that an image's programs, not its config, say what it is for (`orlop-image`,
+//! `programs.rs`); a single program of another machine (`orlop-runtime`).
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
-use orlop_image::{Recipe, VirtualSif};
 use orlop_oci::Platform;
 use orlop_proto::v1::Kind as FailureKind;
-use orlop_sif::{Architecture, Header};
-use orlop_squashfs::{Inode, Kind, Reader};
+use orlop_sif::Architecture;
 
 use crate::failure::Failure;
 
 /// Where the kernel lists its emulators.
 const EMULATORS: &str = "/proc/sys/fs/binfmt_misc";
-/// Programs that nearly every image has, the one that decides first.
-const PROGRAMS: [&str; 4] = ["/bin/sh", "/bin/bash", "/usr/bin/env", "/bin/busybox"];
-/// Links that are followed to one of them.
-const LINKS: usize = 16;
 
-/// Refuses an image file that names another architecture.
+/// Refuses an image that names another architecture.
 ///
 /// # Errors
 /// CONTAINER_FAILED.
@@ -40,60 +33,6 @@ pub(super) fn check(image: Option<Architecture>) -> Result<(), Failure> {
     let message =
         format!("the image's architecture ({image}) could not run on the host's ({host})");
     Err(Failure::new(FailureKind::ContainerFailed, message))
-}
-
-/// As [`check`], for an image that was put together of layers.
-///
-/// # Errors
-/// As [`check`].
-pub(super) fn check_recipe(recipe: Recipe, segments: &[File]) -> Result<(), Failure> {
-    let Err(refused) = check(Header::architecture_in(recipe.head())) else { return Ok(()) };
-    let segments = segments.iter().map(File::try_clone).collect::<Result<_, _>>();
-    let really = segments.ok().and_then(|segments| architecture_of_programs(recipe, segments));
-    if really.is_some_and(|really| check(Some(really)).is_ok()) { Ok(()) } else { Err(refused) }
-}
-
-/// What an image's programs are made for.
-fn architecture_of_programs(recipe: Recipe, segments: Vec<File>) -> Option<Architecture> {
-    let (offset, length) = recipe.partition();
-    let sif = VirtualSif::new(recipe, segments).ok()?;
-    let reader = Reader::open(Arc::new(sif), offset, length).ok()?;
-    PROGRAMS.iter().find_map(|path| Architecture::of_program(&first_piece(&reader, path)?))
-}
-
-/// The first bytes of a regular file, to which links may lead.
-fn first_piece(reader: &Reader, path: &str) -> Option<Vec<u8>> {
-    let names = |path: &[u8]| -> Vec<Vec<u8>> {
-        path.rsplit(|&byte| byte == b'/').map(<[u8]>::to_vec).collect()
-    };
-    let mut above: Vec<Inode> = vec![reader.inode(reader.root()).ok()?];
-    let (mut left, mut links) = (names(path.as_bytes()), 0);
-    while let Some(name) = left.pop() {
-        match name.as_slice() {
-            b"" | b"." => continue,
-            b".." => above.truncate((above.len() - 1).max(1)),
-            name => {
-                let entry = reader.lookup(above.last()?, name).ok()??;
-                let inode = reader.inode(entry.inode).ok()?;
-                let Kind::Symlink(target) = &inode.kind else {
-                    above.push(inode);
-                    continue;
-                };
-                links += 1;
-                if links > LINKS {
-                    return None;
-                }
-                if target.starts_with(b"/") {
-                    above.truncate(1);
-                }
-                left.extend(names(target));
-            }
-        }
-    }
-    let map = reader.file_map(above.last()?).ok()?;
-    let mut bytes = Vec::new();
-    reader.read_piece(&map.piece(0)?, &mut bytes).ok()?;
-    Some(bytes)
 }
 
 /// Whether the kernel runs programs of an architecture by an emulator that it has opened already.

@@ -71,6 +71,12 @@ impl VirtualSif {
         &self.recipe
     }
 
+    /// Lets go of the files.
+    #[must_use]
+    pub fn into_recipe(self) -> Recipe {
+        self.recipe
+    }
+
     /// Fills `to` from a piece, `at` bytes behind its start.
     fn read_piece(&self, piece: &Piece, at: u64, to: &mut [u8]) -> io::Result<()> {
         let short = || io::Error::from(io::ErrorKind::UnexpectedEof);

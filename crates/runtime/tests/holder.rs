@@ -88,6 +88,7 @@ impl Site {
         let inputs = ImageInputs {
             manifest_digest: Digest::sha256(b"manifest"),
             platform: Platform::new("linux", "amd64", None),
+            programs: None,
             name: "docker.io/library/x:latest".to_owned(),
             config: ImageConfig::default(),
             scheme: "docker".to_owned(),

@@ -32,11 +32,11 @@ pub enum Error {
         known: u32,
     },
     /// No space, no quota, or a file size limit.
-    #[error("no space left in {}, {bytes} bytes are needed", directory.display())]
+    #[error("no space left in {}{}", directory.display(), needed(*bytes))]
     DiskFull {
         /// Directory that had no room.
         directory: PathBuf,
-        /// Bytes that were still to be written.
+        /// Bytes that were still to be written; 0 where that is not known.
         bytes: u64,
         /// The operating system's answer, where there was one.
         #[source]
@@ -72,6 +72,11 @@ pub enum Error {
     },
 }
 
+/// The end of a sentence on a full disk.
+fn needed(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { format!(", {bytes} bytes are needed") }
+}
+
 impl Error {
     /// True when the file was removed on its server while it was open here: another node's
     /// collector was at it, and what it held can be made again.
@@ -105,5 +110,18 @@ impl Error {
                 Self::Disk { doing: "publish", path: target, cause: Errno::EXIST.into() }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_with_the_bytes_where_they_are_known() {
+        let full =
+            |bytes| Error::DiskFull { directory: "/c".into(), bytes, cause: None }.to_string();
+        assert_eq!(full(7), "no space left in /c, 7 bytes are needed");
+        assert_eq!(full(0), "no space left in /c");
     }
 }

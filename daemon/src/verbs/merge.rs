@@ -4,8 +4,12 @@
 
 use std::sync::Arc;
 
-use orlop_image::{ImageInputs, SegmentIndex, SegmentKey, build_recipe, segment_key};
+use orlop_image::{
+    ImageInputs, Recipe, SegmentIndex, SegmentKey, VirtualSif, architecture_of_programs,
+    build_recipe, segment_key,
+};
 use orlop_proto::v1::Kind;
+use orlop_sif::Architecture;
 use orlop_store::Entry;
 
 use super::convert::Converted;
@@ -71,21 +75,54 @@ async fn merge_now(
             }
             let layers: Vec<(SegmentKey, &SegmentIndex)> =
                 indexes.iter().map(|(key, index)| (key.clone(), index)).collect();
-            let recipe = build_recipe(&inputs(&image), &layers, &image.options)?;
+            let build = |programs| build_recipe(&inputs(&image, programs), &layers, &image.options);
+            let (mut recipe, found) = match looked_at(build(None)?, &layers, &converted)? {
+                Some(looked_at) => looked_at,
+                // What is wrong with a segment is found, and healed, where all of it is read.
+                None => (build(None)?, None),
+            };
+            let mut warnings = recipe.warnings().to_vec();
+            let said = image.platform.architecture.as_str();
+            if let Some(found) = found.filter(|found| found.name() != said) {
+                recipe = build(Some(found))?;
+                let found = found.name();
+                warnings.push(format!("the image says {said}, and its programs are for {found}"));
+            }
             store.put_recipe(&image.key, &recipe.to_bytes())?;
             this.checked.note(store, &Entry::Recipe(image.key.clone()));
             let made = Made::of(&recipe).map_err(|error| Failure::new(Kind::Internal, &error))?;
             this.counts.images_merged.add(1);
             let made = this.known.keep(store, &image.key, made);
-            Ok(Merged { made, warnings: recipe.warnings().to_vec() })
+            Ok(Merged { made, warnings })
         })
         .await
 }
 
-fn inputs(image: &Image) -> ImageInputs {
+/// What the programs of an image that was just merged are made for; nothing at all where its
+/// segments cannot be read.
+fn looked_at(
+    recipe: Recipe,
+    layers: &[(SegmentKey, &SegmentIndex)],
+    converted: &[Arc<Converted>],
+) -> Result<Option<(Recipe, Option<Architecture>)>, Failure> {
+    let mut files = Vec::new();
+    for wanted in recipe.segments() {
+        let mut known = layers.iter().zip(converted);
+        let Some((_, one)) = known.find(|((key, _), _)| key == wanted) else { return Ok(None) };
+        let file = one.segment.data.file().try_clone();
+        files.push(file.map_err(|error| Failure::new(Kind::FileFailed, &error))?);
+    }
+    let Ok(image) = VirtualSif::new(recipe, files) else { return Ok(None) };
+    let image = Arc::new(image);
+    let found = architecture_of_programs(&image);
+    Ok(Arc::into_inner(image).map(|image| (image.into_recipe(), found)))
+}
+
+fn inputs(image: &Image, programs: Option<Architecture>) -> ImageInputs {
     ImageInputs {
         manifest_digest: image.chosen.digest.clone(),
         platform: image.platform.clone(),
+        programs,
         name: image.named.name.clone(),
         config: image.config.clone(),
         scheme: image.named.scheme.to_owned(),

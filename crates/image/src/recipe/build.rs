@@ -32,6 +32,8 @@ pub struct ImageInputs {
     pub manifest_digest: Digest,
     /// The platform asked for and found.
     pub platform: Platform,
+    /// What the programs are made for, where the platform says something else: the SIF says this.
+    pub programs: Option<Architecture>,
     /// The canonical reference the user named, `host/path[:tag]`, without a digest.
     pub name: String,
     /// The image config.
@@ -176,7 +178,8 @@ fn head(
     let stamp = Stamp { id, time: inputs.config.created.unwrap_or(0) };
     let texts = [&objects.definition, &objects.inspect, &objects.oci_config];
     let [definition, inspect, oci_config] = texts.map(|text| text.len() as u64);
-    let architecture = Architecture::from_name(&inputs.platform.architecture);
+    let said = Architecture::from_name(&inputs.platform.architecture);
+    let architecture = inputs.programs.or(said);
     let layout = Layout::new(
         &stamp,
         &[

@@ -32,6 +32,7 @@ fn inputs() -> ImageInputs {
     ImageInputs {
         manifest_digest: Digest::sha256(b"manifest"),
         platform: Platform::new("linux", "amd64", None),
+        programs: None,
         name: "docker.io/library/x:latest".into(),
         config,
         scheme: "docker".into(),
