@@ -34,7 +34,7 @@ pub fn architecture_of_programs(image: &Arc<VirtualSif>) -> Option<Architecture>
 
 fn found_in(reader: &Reader) -> Option<Architecture> {
     let known = |path: &&str| architecture(reader, &resolved(reader, path)?);
-    PROGRAMS.iter().find_map(|path| known(&path)).or_else(|| first_of_all(reader))
+    PROGRAMS.iter().find_map(known).or_else(|| first_of_all(reader))
 }
 
 /// What a file's first bytes say it is for, if it is a program.
