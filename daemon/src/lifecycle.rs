@@ -59,8 +59,9 @@ impl Drop for Busy {
 /// A call being served, or a connection that is open.
 #[derive(Debug)]
 pub(crate) struct Call {
-    _busy: Busy,
+    // Goes first, so that no more calls are counted than pieces of work.
     _call: Busy,
+    _busy: Busy,
 }
 
 impl Lifecycle {
@@ -85,12 +86,18 @@ impl Lifecycle {
 
     /// Counts a call for as long as the value lives.
     pub(crate) fn call(&self) -> Call {
-        Call { _busy: Busy::new(&self.busy), _call: Busy::new(&self.calls) }
+        Call { _busy: self.busy(), _call: Busy::new(&self.calls) }
     }
 
     /// Calls being served.
     pub(crate) fn calls(&self) -> usize {
         *self.calls.borrow()
+    }
+
+    /// Pieces of work for which no call waits.
+    pub(crate) fn background(&self) -> usize {
+        let waited_for = self.calls().saturating_add(self.connections());
+        self.busy.borrow().saturating_sub(waited_for)
     }
 
     /// The number of calls being served, as it changes.

@@ -1,6 +1,6 @@
 //! The cache's own commands: list, usage, clean, verify, pin, unpin; damage and unknown formats.
 
-use crate::world::{bytes, secure};
+use crate::world::{bytes, json, secure};
 use orlop_kit::site::end;
 use orlop_kit::{Image, Registry, Site, blobs, until_true};
 use rustix::process::Signal;
@@ -12,12 +12,6 @@ fn filled(image: Image) -> (Registry, Site, String) {
     let uri = registry.docker("a:1");
     site.orlop(["pull", "a.sif", &uri]).success();
     (registry, site, uri)
-}
-
-fn json(site: &Site, words: &[&str]) -> serde_json::Value {
-    let outcome = site.orlop(words.iter().copied()).success();
-    serde_json::from_slice(&outcome.bytes)
-        .unwrap_or_else(|cause| panic!("{cause}: {}", outcome.report()))
 }
 
 /// The files of entries below one directory of the cache.

@@ -4,7 +4,7 @@
 //!
 //! Not here: what a holder does with damage ([`crate::cache`]).
 
-use crate::world::{bytes, secure};
+use crate::world::{bytes, json, secure};
 use orlop_kit::{Answer, Image, Layer, Registry, Site, any, blobs, tools, until_true};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -60,9 +60,13 @@ impl World {
         assert!(bytes(&self.site, "b.sif") == self.golden, "{after}");
     }
 
-    /// Waits for what the daemon writes though nobody waits: tags.
+    /// Waits for what the daemon writes though nobody waits: tags. What comes late would heal the
+    /// next damage.
     fn is_whole_again(&self, files: &[PathBuf]) {
         until_true("the tags are remembered", || self.files("tags/").len() == 2);
+        until_true("the daemon has nothing left to do", || {
+            json(&self.site, &["status", "--json"])["background"] == 0
+        });
         until_true("all is there again", || files.iter().all(|path| path.is_file()));
     }
 

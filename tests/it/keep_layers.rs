@@ -1,6 +1,6 @@
 //! `cache.keep-layers`: layers are kept as they came, counted, verified, collected, and used.
 
-use crate::world::{bytes, secure};
+use crate::world::{bytes, json, secure};
 use orlop_kit::{Image, Registry, Site, blobs, until_true};
 use std::path::PathBuf;
 
@@ -35,10 +35,6 @@ fn lose_segments(site: &Site) {
             }
         }
     }
-}
-
-fn json(site: &Site, words: &[&str]) -> serde_json::Value {
-    serde_json::from_slice(&site.orlop(words.iter().copied()).success().bytes).unwrap()
 }
 
 #[test]

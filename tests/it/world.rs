@@ -83,6 +83,14 @@ pub(crate) fn bare_site() -> Site {
     Site::new(&programs())
 }
 
+/// What a command that succeeds says in JSON.
+#[track_caller]
+pub(crate) fn json(site: &Site, words: &[&str]) -> serde_json::Value {
+    let outcome = site.orlop(words.iter().copied()).success();
+    serde_json::from_slice(&outcome.bytes)
+        .unwrap_or_else(|cause| panic!("{cause}: {}", outcome.report()))
+}
+
 /// Bytes of a file in the site's working directory.
 #[track_caller]
 pub(crate) fn bytes(site: &Site, name: &str) -> Vec<u8> {

@@ -234,6 +234,7 @@ fn json(status: &StatusReply) -> serde_json::Value {
         "cache_bytes": status.cache_bytes,
         "cache_cap_bytes": status.cache_cap_bytes,
         "calls": status.calls,
+        "background": status.background,
         "flights": flights,
         "idle_exit_seconds": status.idle_exit_seconds,
         "log": status.log,

@@ -135,6 +135,7 @@ pub(crate) fn status(daemon: &Daemon, calls: usize, sizes: Sizes) -> StatusReply
         cache_problem: problem.unwrap_or_default(),
         connections: u32::try_from(daemon.life.connections()).unwrap_or(u32::MAX),
         counts: Some(daemon.counts.sent()),
+        background: u32::try_from(daemon.life.background()).unwrap_or(u32::MAX),
     }
 }
 

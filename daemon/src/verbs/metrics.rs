@@ -28,7 +28,7 @@ fn gauges(text: &mut String, status: &StatusReply) {
     let flights = status.flights.len() as u64;
     let waiting = status.flights.iter().map(|flight| u64::from(flight.callers)).sum();
     let elsewhere = status.flights.iter().filter(|flight| flight.elsewhere).count() as u64;
-    let rows: [(&str, &str, &str, u64); 12] = [
+    let rows: [(&str, &str, &str, u64); 13] = [
         ("orlop_start_time_seconds", "seconds", "When the daemon started, Unix time.", started),
         ("orlop_cache_bytes", "bytes", "Bytes in the cache.", status.cache_bytes),
         ("orlop_cache_limit_bytes", "bytes", "Bytes the cache may hold.", status.cache_cap_bytes),
@@ -43,6 +43,7 @@ fn gauges(text: &mut String, status: &StatusReply) {
         ("orlop_flights_elsewhere", "", "Those that another node does.", elsewhere),
         ("orlop_waiting", "", "Callers that wait for them.", waiting),
         ("orlop_calls", "", "Calls being served.", status.calls.into()),
+        ("orlop_background", "", "Work for which nobody waits.", status.background.into()),
         ("orlop_connections", "", "Connections of clients.", status.connections.into()),
         ("orlop_memory_bytes", "bytes", "Resident memory.", status.memory_bytes),
         (
