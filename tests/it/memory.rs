@@ -208,7 +208,7 @@ fn f18_pulls_that_are_started_and_called_off_leave_nothing_behind() {
     });
     let left = memory::descriptors(number).unwrap();
     assert!(left <= descriptors + 2, "{left} descriptors, at first {descriptors}");
-    assert!(empty(&site.cache().join("tmp")), "{:?}", site.tree(&site.cache()));
+    assert!(empty(&site.cache().join("tmp/.orlop")), "{:?}", site.tree(&site.cache()));
 }
 
 /// The holders of images in a directory.

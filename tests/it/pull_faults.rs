@@ -193,7 +193,7 @@ fn f19_what_a_killed_daemon_was_writing_goes_with_the_next() {
     let site = site(&registry);
     let pull = site.run(["pull", "a.sif", &registry.docker("a:1")]).start();
     let drafts = || {
-        let names = site.tree(&site.cache().join("tmp"));
+        let names = site.tree(&site.cache().join("tmp/.orlop"));
         names.iter().filter(|name| name.starts_with(".orlop-") && name.ends_with("/data")).count()
     };
     until_true("a segment is being written", || registry.count(&layer(1)) == 1 && drafts() == 1);

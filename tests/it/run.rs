@@ -1,5 +1,7 @@
 //! `exec`, `run` and `shell`: what a payload sees, gets and gives back.
 
+use std::path::Path;
+
 use crate::world::site;
 use orlop_kit::image::probe;
 use orlop_kit::{Entry, Image, Layer, Outcome, Registry, Site, layer, tools, until_true};
@@ -178,6 +180,55 @@ fn credentials_cache_and_socket_are_not_seen_inside() {
         let seen = exec(&site, &["ls", &path(directory)]);
         assert_eq!(seen.stdout, "", "{}", seen.report());
     }
+}
+
+#[test]
+fn of_a_directory_that_holds_more_than_the_cache_the_rest_is_seen_inside() {
+    let Some((_registry, site)) = with_sif(Image::tiny()) else { return };
+    for name in ["result", "tmp/result"] {
+        site.write_home(&format!("scratch/{name}"), b"mine\n");
+    }
+    let scratch = site.home().join("scratch");
+    let run =
+        |words: &[&str]| site.run(words.iter().copied()).env("ORLOP_CACHEDIR", &scratch).outcome();
+    let probe = |what: &str, path: &Path| {
+        run(&["exec", "a.sif", "/bin/probe", what, path.to_str().unwrap()])
+    };
+    // What is made later would be seen.
+    assert_eq!(probe("ls", &scratch).stdout, "", "before there is a cache");
+    run(&["cache", "usage"]).success();
+    for name in ["result", "tmp/result"] {
+        probe("cat", &scratch.join(name)).success().prints("mine\n");
+    }
+    let write = ["exec", "a.sif", "/bin/probe", "write"];
+    let new = scratch.join("new").display().to_string();
+    run(&[&write[..], &[&new, "x"]].concat()).success();
+    assert_eq!(std::fs::read(&new).unwrap(), b"x");
+
+    let hidden = |below: &Path| {
+        let parts = std::fs::read_dir(below).unwrap().map(|part| part.unwrap().path());
+        parts.filter(|part| part.is_dir() && !part.ends_with("tmp")).collect::<Vec<_>>()
+    };
+    let parts = [hidden(&scratch), hidden(&scratch.join("tmp"))].concat();
+    assert!(parts.len() > 11, "{parts:?}");
+    for part in parts {
+        std::fs::write(part.join("secret"), b"x").unwrap();
+        site.person().give(&part.join("secret"));
+        let seen = probe("ls", &part);
+        assert_eq!(seen.stdout, "", "{}", seen.report());
+        let inside = part.join("secret").display().to_string();
+        run(&[&write[..], &[&inside, "y"]].concat()).fails(70);
+    }
+    let version = scratch.join("version");
+    assert_eq!(probe("cat", &version).stdout, "");
+    run(&[&write[..], &[version.to_str().unwrap(), "9"]].concat()).fails(70);
+
+    // One that was the cache's alone is hidden whole.
+    let alone = site.home().join("alone");
+    site.run(["cache", "usage"]).env("ORLOP_CACHEDIR", &alone).outcome().success();
+    let words = ["exec", "a.sif", "/bin/probe", "ls", alone.to_str().unwrap()];
+    let seen = site.run(words).env("ORLOP_CACHEDIR", &alone).outcome().success();
+    assert_eq!(seen.stdout, "");
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn age(path: &Path, seconds: i64) {
 /// A name that Orlop gives in this directory.
 fn name(place: &str, number: u64) -> String {
     match place {
-        "tmp" => format!(".orlop-{number:016x}"),
+        "tmp" | "tmp/.orlop" => format!(".orlop-{number:016x}"),
         "partial" => format!("sha256-{number:064x}.mark"),
         "claims" => format!("tag-{number:064x}"),
         _ => format!("node.0a1b2c3d.{number:016x}"),
@@ -40,7 +40,7 @@ fn f40_strays_in_any_number_keep_nobody_waiting_and_are_swept_but_the_young_and_
     site.stop();
     let count = tools::sized(20_000, 1_000_000) / 4;
     let cache = site.cache();
-    let places = ["tmp", "partial", "claims", "leases"];
+    let places = ["tmp/.orlop", "partial", "claims", "leases"];
     for place in places {
         let first = cache.join(place).join(name(place, 0));
         std::fs::write(&first, b"x").unwrap();
@@ -63,7 +63,7 @@ fn f40_strays_in_any_number_keep_nobody_waiting_and_are_swept_but_the_young_and_
         std::fs::write(&young, b"x").unwrap();
         age(&young, 1800);
     }
-    let held = cache.join("tmp").join(name("tmp", count + 1));
+    let held = cache.join("tmp/.orlop").join(name("tmp/.orlop", count + 1));
     std::fs::write(&held, b"x").unwrap();
     age(&held, 3 * 3600);
     let lock = std::fs::File::open(&held).unwrap();

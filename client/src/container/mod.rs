@@ -37,8 +37,11 @@ pub(crate) fn start(
         return Err(Failure::with_cause(Kind::ContainerFailed, message, &cause));
     }
     let named = options.arguments().first().cloned().unwrap_or_default();
-    let wanted = wanted::wanted(action, &named, options, context)?;
+    let mut wanted = wanted::wanted(action, &named, options, context)?;
     let root = image::root(&named, &wanted, options, context)?;
+    if !options.is_on("show-credentials") {
+        wanted.masks.extend(masks::of_cache(context));
+    }
     context.hang_up();
     let mut report = |notice: Notice| match notice {
         Notice::Warning(text) => context.output.warning(&text),

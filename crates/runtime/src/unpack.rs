@@ -3,7 +3,7 @@
 //! Everything belongs to the caller; modes are kept, except that the owner may read everything and
 //! change directories (to remove them), and that nothing is setuid. Devices and extended attributes
 //! are left out: the caller may make neither. The directory appears whole or not at all: it is made
-//! in the cache's `tmp/` and renamed. (`design.md` §8, §12.1: the one publisher beside
+//! in the cache's `tmp/.orlop/` and renamed. (`design.md` §8, §12.1: the one publisher beside
 //! `orlop-publish`.)
 //!
 //! Not here: when this is done (`holder`), removing what nobody uses (`orlop-store`).
@@ -86,8 +86,10 @@ fn make(
     reader: &Reader,
     progress: &mut impl FnMut(),
 ) -> io::Result<()> {
-    make_directory(cache, "tmp")?;
-    let tmp = open_directory(cache, Path::new("tmp"))?;
+    for directory in ["tmp", "tmp/.orlop"] {
+        make_directory(cache, directory)?;
+    }
+    let tmp = open_directory(cache, Path::new("tmp/.orlop"))?;
     let mut random = [0; 8];
     rustix::rand::getrandom(&mut random[..], rustix::rand::GetRandomFlags::empty())?;
     let draft = format!("unpacked-{name}-{:016x}", u64::from_ne_bytes(random));

@@ -430,7 +430,7 @@ fn without_fuse_the_image_is_unpacked_once() {
     let (first, _) = read(site.probe_without_fuse(&["cat", "empty"]));
     assert!(first.starts_with("Started unpacked=true"), "{first}");
     assert_eq!(unpacked(), before);
-    assert_eq!(std::fs::read_dir(site.path("cache/tmp")).expect("tmp").count(), 0);
+    assert_eq!(std::fs::read_dir(site.path("cache/tmp/.orlop")).expect("tmp").count(), 0);
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Store {
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`].
     pub fn draft_blob(&self, algorithm: Algorithm) -> Result<BlobDraft, Error> {
-        let tmp = self.layout().tmp();
+        let tmp = self.layout().drafts();
         // Its directory is that of all blobs of this algorithm; the name is given at the end.
         let target = self.layout().blob(&Digest::of(algorithm, b""));
         let begin = || {
@@ -168,7 +168,7 @@ mod tests {
             assert_eq!(leased.bytes(), 10);
             assert!(store.blob(&digest, 10).unwrap().is_some());
         }
-        assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 1, "only damaged/");
+        assert_eq!(fs::read_dir(store.root().join("tmp/.orlop")).unwrap().count(), 0);
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Store {
     /// Publishes a small file, replacing what is there.
     pub(crate) fn publish_bytes(&self, path: &Path, bytes: &[u8]) -> Result<File, Error> {
         let failed = |error| Error::publish(bytes.len() as u64, error);
-        let tmp = self.layout().tmp();
+        let tmp = self.layout().drafts();
         let begin = || Draft::within(&tmp, path, Mode::Exact(0o600)).map_err(failed);
         let mut draft = self.mended(begin)?;
         draft

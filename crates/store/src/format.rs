@@ -86,9 +86,10 @@ pub(crate) fn set_old_aside(layout: &Layout) -> Result<Upgrade, Error> {
     }
     tracing::info!(root = %root.display(), "a cache of an older format is made anew");
     layout.make_directory("tmp")?;
+    layout.make_directory("tmp/.orlop")?;
     write(layout, &unfinished())?;
     for old in old(root)? {
-        let aside = layout.tmp().join(format!("gone-{:016x}", random()));
+        let aside = layout.drafts().join(format!("gone-{:016x}", random()));
         match move_aside(&old, &aside) {
             // Its age in the sweeper's eyes begins now.
             Ok(()) => drop(crate::files::open(&aside).and_then(|directory| renew(&directory))),
@@ -97,7 +98,7 @@ pub(crate) fn set_old_aside(layout: &Layout) -> Result<Upgrade, Error> {
             Err(error) => return Err(Error::publish(0, error)),
         }
     }
-    for moved in [layout.tmp().join("gone"), root.join("segments")] {
+    for moved in [layout.drafts().join("gone"), root.join("segments")] {
         sync_name(&moved).map_err(|error| Error::publish(0, error))?;
     }
     Ok(Upgrade { is_due: true, _lock: lock })
@@ -156,7 +157,7 @@ fn write(layout: &Layout, text: &str) -> Result<(), Error> {
     let path = layout.root().join(VERSION);
     let bytes = format!("{text}\n");
     let failed = |error| Error::publish(bytes.len() as u64, error);
-    let mut draft = Draft::within(&layout.tmp(), &path, Mode::Exact(0o600)).map_err(failed)?;
+    let mut draft = Draft::within(&layout.drafts(), &path, Mode::Exact(0o600)).map_err(failed)?;
     draft.write_all(bytes.as_bytes()).map_err(|cause| Error::disk("write", &path, 0, cause))?;
     draft.replace().map_err(failed).map(drop)
 }
@@ -188,7 +189,7 @@ mod tests {
             }
             assert!(root.join("mine").exists() && root.join("blobs/sha256").exists());
         }
-        let gone = fs::read_dir(root.join("tmp")).unwrap();
+        let gone = fs::read_dir(root.join("tmp/.orlop")).unwrap();
         let old = gone.filter(|entry| entry.as_ref().unwrap().path().join(&key).exists());
         assert_eq!(old.count(), 3);
     }

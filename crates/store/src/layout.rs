@@ -8,24 +8,19 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+pub(crate) use orlop_config::paths::cache::{CACHE_TAG as TAG, CACHE_VERSION as VERSION};
 use orlop_oci::Digest;
 use orlop_publish::{Draft, Mode, PublishError};
 
 use crate::format::{self, FORMAT, Format};
 use crate::{Entry, Error, Key, own};
 
-/// Name of the file that says the format.
-pub(crate) const VERSION: &str = "version";
-
-/// Name of the file that says to other programs that this is a cache.
-pub(crate) const TAG: &str = "CACHEDIR.TAG";
-
 /// Tells backup programs to pass by (bford.info/cachedir).
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This directory is a cache of Orlop. What is in it can be made again.\n";
 
 /// Directories below the cache.
-pub(crate) const DIRECTORIES: [&str; 13] = [
+pub(crate) const DIRECTORIES: [&str; 15] = [
     "blobs",
     "blobs/sha256",
     "blobs/sha512",
@@ -39,6 +34,8 @@ pub(crate) const DIRECTORIES: [&str; 13] = [
     "pins",
     "tmp",
     "tmp/damaged",
+    "tmp/.orlop",
+    "unpacked",
 ];
 
 /// The places of one cache.
@@ -194,7 +191,7 @@ impl Layout {
             return Ok(());
         }
         let failed = |error| Error::publish(bytes.len() as u64, error);
-        let mut draft = Draft::within(&self.tmp(), &path, Mode::Exact(0o600)).map_err(failed)?;
+        let mut draft = Draft::within(&self.drafts(), &path, Mode::Exact(0o600)).map_err(failed)?;
         draft.write_all(bytes).map_err(|cause| Error::disk("write", &path, 0, cause))?;
         match draft.publish_new() {
             Ok(_) | Err(PublishError::Exists { .. }) => Ok(()),
@@ -275,8 +272,10 @@ impl Layout {
         self.root.join("pins")
     }
 
-    pub(crate) fn tmp(&self) -> PathBuf {
-        self.root.join("tmp")
+    /// Where files are until they are whole, and what is being removed. Not `tmp` itself, which may
+    /// be a directory of the user's that containers see.
+    pub(crate) fn drafts(&self) -> PathBuf {
+        self.root.join("tmp/.orlop")
     }
 
     pub(crate) fn damaged(&self) -> PathBuf {
@@ -309,7 +308,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("a/b");
         Layout::make(&root).unwrap();
-        for directory in ["", "blobs/sha256", "segments", "tmp/damaged"] {
+        for directory in ["", "blobs/sha256", "segments", "tmp/damaged", "tmp/.orlop"] {
             assert_eq!(mode(&root.join(directory)), 0o700, "{directory}");
         }
         assert_eq!(fs::read_to_string(root.join("version")).unwrap(), "1\n");
@@ -320,6 +319,18 @@ mod tests {
         );
         assert_eq!(mode(&root.join("version")), 0o600);
         Layout::make(&root).unwrap();
+    }
+
+    #[test]
+    fn what_containers_do_not_see_is_all_of_the_cache() {
+        use orlop_config::paths::cache::{CACHE_DIRECTORIES, CACHE_TMP, CACHE_UNFINISHED};
+        let hidden = CACHE_DIRECTORIES.iter().chain(&CACHE_UNFINISHED);
+        let is_hidden =
+            |name: &str| hidden.clone().any(|hidden| Path::new(name).starts_with(hidden));
+        for directory in DIRECTORIES {
+            assert!(is_hidden(directory) || directory == CACHE_TMP, "{directory}");
+        }
+        assert!(hidden.clone().all(|name| DIRECTORIES.contains(name)));
     }
 
     #[test]

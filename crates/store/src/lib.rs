@@ -13,7 +13,9 @@
 //!   claims/<name>             "somebody is at it", for other processes and nodes
 //!   leases/<name>.<host>      "in use on that host", for other nodes' collectors
 //!   pins/<key>                what is never collected, by the name that a user pinned
-//!   tmp/                      drafts; tmp/damaged: what did not match
+//!   tmp/.orlop/               what is not whole yet, what is being removed
+//!   tmp/damaged/              what did not match
+//!   unpacked/<image>/         images as directories, where there is no FUSE (`orlop-runtime`)
 //! ```
 //!
 //! What holds: everything outside `partial/` and `tmp/` is whole, because it got its name by one

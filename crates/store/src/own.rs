@@ -26,7 +26,9 @@ pub(crate) fn is_own(directory: &str, name: &OsStr) -> bool {
         "segments" | "recipes" | "tags" | "pins" => is_key(),
         "claims" => Entry::from_file_name(name).is_some(),
         "leases" => is_lease(name),
-        "tmp" => name == "damaged" || is_gone(name) || orlop_publish::is_temporary(name.as_ref()),
+        "tmp" => matches!(name, "damaged" | ".orlop") || is_unfinished(name),
+        "tmp/.orlop" => is_unfinished(name),
+        "unpacked" => is_hex(name, 32),
         "tmp/damaged" => is_damaged(name),
         _ => false,
     }
@@ -39,6 +41,14 @@ fn is_lease(name: &str) -> bool {
     let is_whole = parts.next().is_some_and(|host| !host.is_empty());
     name == ".now"
         || is_whole && (who == "daemon" || is_hex(who, 16)) && (boot.is_empty() || is_hex(boot, 8))
+}
+
+/// A draft of a file, of a segment or of an unpacked image, or what is being removed.
+fn is_unfinished(name: &str) -> bool {
+    let unpacked = name.strip_prefix("unpacked-").and_then(|rest| rest.split_once('-'));
+    is_gone(name)
+        || orlop_publish::is_temporary(name.as_ref())
+        || unpacked.is_some_and(|(image, number)| is_hex(image, 32) && is_hex(number, 16))
 }
 
 /// What is being removed, or was when its process died.
@@ -164,6 +174,11 @@ mod tests {
             ("tmp", format!(".orlop-{number}")),
             ("tmp", format!("gone-{number}")),
             ("tmp", format!("gone-01234567-{number}")),
+            ("tmp", ".orlop".to_owned()),
+            ("tmp/.orlop", format!(".orlop-{number}")),
+            ("tmp/.orlop", format!("gone-01234567-{number}")),
+            ("tmp/.orlop", format!("unpacked-{}-{number}", "a0".repeat(16))),
+            ("unpacked", "a0".repeat(16)),
             ("tmp/damaged", format!("recipe-{hex}-{number}")),
             ("tmp/damaged", format!("pin-{hex}-{number}")),
         ];

@@ -87,7 +87,7 @@ impl Store {
     /// [`Error::DiskFull`], [`Error::Disk`].
     pub fn draft_segment(&self, key: &Key) -> Result<SegmentDraft, Error> {
         let failed = |error| Error::publish(0, error);
-        let tmp = self.layout().tmp();
+        let tmp = self.layout().drafts();
         let begin = || DirectoryDraft::within(&tmp, self.maker()).map_err(failed);
         let mut draft = self.mended(begin)?;
         let data = draft.create("data").map_err(failed)?;
@@ -172,14 +172,14 @@ mod tests {
         let segment = store.segment(&key(1)).unwrap().unwrap();
         assert_eq!(segment.index.read().unwrap(), b"index");
         assert_eq!(segment.data.bytes(), 4);
-        assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 1, "only damaged/");
+        assert_eq!(fs::read_dir(store.root().join("tmp/.orlop")).unwrap().count(), 0);
     }
 
     #[test]
     fn a_dropped_draft_leaves_nothing() {
         let (_directory, store) = store();
         drop(store.draft_segment(&key(1)).unwrap());
-        assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 1, "only damaged/");
+        assert_eq!(fs::read_dir(store.root().join("tmp/.orlop")).unwrap().count(), 0);
     }
 
     #[test]

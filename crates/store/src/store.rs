@@ -126,7 +126,7 @@ impl Store {
     /// the cache's file system.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {
-        self.0.layout.tmp()
+        self.0.layout.drafts()
     }
 
     /// The file or directory of an entry, whether it is there or not.

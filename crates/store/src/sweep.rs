@@ -1,6 +1,6 @@
 //! Sweeping: what dead processes left, and what is too old to be of use.
 //!
-//! Drafts in `tmp/` that nobody holds, those of this node at once and others when they are over an
+//! Drafts in `tmp/.orlop/` that nobody holds, those of this node at once and others when they are over an
 //! hour old; damaged entries of that age, downloads that nobody went on with for a week, claims and
 //! leases that have gone silent. Ages are counted by the file system's clock. What has no name that
 //! Orlop gives ([`crate::own`]) is not the cache's and stays.
@@ -35,8 +35,9 @@ impl Store {
             let is_own = own.as_ref().is_some_and(|own| own.has_made(&found.file_name()));
             is_own || sweeper.is_over(limits::STRAY_AGE, found)
         };
-        let drafts = sweeper
-            .walk("tmp", is_due, |path| path != layout.damaged() && remove_unlocked(path))?;
+        let drafts = sweeper.walk("tmp/.orlop", is_due, remove_unlocked)?;
+        let is_place = |path: &Path| path == layout.damaged() || path == layout.drafts();
+        let older = sweeper.walk("tmp", is_due, |path| !is_place(path) && remove_unlocked(path))?;
         let is_stray = |found: &DirEntry| sweeper.is_over(limits::STRAY_AGE, found);
         let remove = |path: &Path| remove_file(path).is_ok();
         let damaged = sweeper.walk("tmp/damaged", is_stray, remove)?;
@@ -46,10 +47,10 @@ impl Store {
         let leases = sweeper.walk("leases", is_silent, remove_unlocked)?;
         let partials =
             sweeper.walk("partial", is_stray, |path| self.sweep_partial(path, sweeper.now))?;
-        Ok([drafts, damaged, claims, leases, partials].iter().sum())
+        Ok([drafts, older, damaged, claims, leases, partials].iter().sum())
     }
 
-    /// Removes what killed processes of this node left in `tmp/`, however young: drafts of segments
+    /// Removes what killed processes of this node left in `tmp/.orlop/`, however young: drafts of segments
     /// and what was being removed, large both, that nobody holds. Returns how many went; none where
     /// locks do not work.
     ///
@@ -59,7 +60,7 @@ impl Store {
         let Some(own) = self.own()? else { return Ok(0) };
         let sweeper = Sweeper { root: self.root(), now: SystemTime::UNIX_EPOCH, stop };
         let is_own = |found: &DirEntry| own.has_made(&found.file_name());
-        sweeper.walk("tmp", is_own, remove_unlocked)
+        sweeper.walk("tmp/.orlop", is_own, remove_unlocked)
     }
 
     /// How this node's leavings are told; not at all where locks do not work.
@@ -103,7 +104,7 @@ impl Store {
     }
 }
 
-/// What this node's processes make in `tmp/`, by their names.
+/// What this node's processes make in `tmp/.orlop/`, by their names.
 struct Own {
     maker: u32,
     gone: String,
@@ -188,13 +189,13 @@ mod tests {
         let (_directory, store) = store();
         let root = store.root();
         let _draft = store.draft_segment(&key(1)).unwrap();
-        let draft = fs::read_dir(root.join("tmp"))
+        let draft = fs::read_dir(root.join("tmp/.orlop"))
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .find(|path| !path.ends_with("damaged"))
             .unwrap();
         let [old, young, directory] =
-            [1, 2, 3].map(|number| root.join(format!("tmp/.orlop-{number:016x}")));
+            [1, 2, 3].map(|number| root.join(format!("tmp/.orlop/.orlop-{number:016x}")));
         let damaged = root.join(format!("tmp/damaged/tag-{}-{:016x}", key(1), 1));
         let claims = [1, 2].map(|number| root.join(format!("claims/tag-{}", key(number))));
         let leases = [1, 2].map(|number| root.join(format!("leases/h.0a1b2c3d.{number:016x}")));
@@ -224,7 +225,7 @@ mod tests {
     fn f40_what_has_no_name_of_the_cache_is_swept_nowhere_and_no_link_is_followed() {
         let (directory, store) = store();
         let root = store.root();
-        for place in ["tmp", "tmp/damaged", "partial", "claims", "leases"] {
+        for place in ["tmp", "tmp/.orlop", "tmp/damaged", "partial", "claims", "leases"] {
             for name in ["notes", "data.1.csv", "gone-with-the-wind", ".orlop-notes"] {
                 fs::create_dir(root.join(place).join(name)).unwrap();
                 age(&root.join(place).join(name), 30 * 24 * 3600);
@@ -252,7 +253,7 @@ mod tests {
         let (directory, store) = store();
         let other = crate::store::tests::on_host(&directory, "there");
         let living = store.draft_segment(&key(1)).unwrap();
-        let tmp = store.layout().tmp();
+        let tmp = store.layout().drafts();
         let left = |store: &Store, number: u32| {
             let path = tmp.join(format!(".orlop-{:08x}{number:08x}", store.maker()));
             fs::create_dir(&path).unwrap();
@@ -320,7 +321,7 @@ mod tests {
             .flat_map(|number| {
                 let key = key(number);
                 [
-                    format!("tmp/.orlop-{number:016x}"),
+                    format!("tmp/.orlop/.orlop-{number:016x}"),
                     format!("partial/sha256-{key}"),
                     format!("claims/tag-{key}"),
                     format!("leases/h.0a1b2c3d.{number:016x}"),

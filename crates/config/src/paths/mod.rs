@@ -14,6 +14,7 @@ use orlop_oci::Digest;
 
 use crate::env::{self, Environment, Variable};
 
+pub mod cache;
 pub mod credentials;
 pub mod passwd;
 pub mod socket;

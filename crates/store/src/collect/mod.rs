@@ -180,7 +180,7 @@ impl Store {
 
     /// Takes a directory out of sight at once and then removes it.
     fn move_out(&self, path: &Path) -> Result<(), Error> {
-        let tmp = self.layout().tmp();
+        let tmp = self.layout().drafts();
         for _ in 0..4 {
             let aside = tmp.join(format!("{}{:016x}", self.gone(), random()));
             match move_aside(path, &aside) {

@@ -42,7 +42,7 @@ fn the_least_recently_used_go_until_the_cap_is_kept() {
     store.collect(100).unwrap();
     assert_eq!(left(&store), [Entry::Segment(key(1))]);
     assert_eq!(store.collect(100).unwrap(), Report::default());
-    assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 1, "only damaged/");
+    assert_eq!(fs::read_dir(store.root().join("tmp/.orlop")).unwrap().count(), 0);
 }
 
 #[test]

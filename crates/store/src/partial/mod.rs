@@ -316,7 +316,7 @@ impl Partial {
     /// Puts a copy of the first `bytes` bytes in the file's place.
     fn copy(&self, bytes: u64) -> Result<File, Error> {
         let failed = |error| Error::publish(bytes, error);
-        let tmp = self.store.layout().tmp();
+        let tmp = self.store.layout().drafts();
         let draft = Draft::within(&tmp, &self.path, Mode::Exact(0o600)).map_err(failed)?;
         io::copy(&mut (&self.file).take(bytes), &mut draft.file())
             .map_err(|cause| Error::disk("write", &self.path, bytes, cause))?;

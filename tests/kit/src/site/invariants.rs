@@ -68,9 +68,9 @@ impl Site {
             let is_place = PLACES.iter().any(|place| path.starts_with(place) || *place == path);
             assert!(is_place || path == "home/" || path == "work/", "{after}: left {path}");
             assert!(!path.contains("/.orlop-") || path.ends_with(".orlop-lock"), "{after}: {path}");
-            let is_temporary = path
-                .strip_prefix("home/.cache/orlop/tmp/")
-                .is_some_and(|path| !path.is_empty() && !path.starts_with("damaged/"));
+            let is_temporary = path.strip_prefix("home/.cache/orlop/tmp/").is_some_and(|path| {
+                !matches!(path, "" | ".orlop/") && !path.starts_with("damaged/")
+            });
             assert!(!is_temporary, "{after}: left {path}");
         }
         let daemons = self.daemons();
