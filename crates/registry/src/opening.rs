@@ -12,13 +12,14 @@ use reqwest::header::{self, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::answer::{Answer, Body};
+use crate::documents::refuse_encoding;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::fetch::{BlobStream, Trouble};
 use crate::limits::Limits;
 use crate::parts::{self, Parts, Ranged};
 use crate::range::ContentRange;
-use crate::repository::{Repository, refuse_encoding};
+use crate::repository::Repository;
 
 /// Whether a part may be asked for at the current source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,12 +23,13 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
 use crate::answer::{Body, broken, length};
+use crate::documents::refuse_encoding;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::kept::Kept;
 use crate::opening::Places;
 use crate::range::ContentRange;
-use crate::repository::{Repository, refuse_encoding};
+use crate::repository::Repository;
 
 /// Why a part did not come.
 #[derive(Debug)]

@@ -15,13 +15,14 @@ use bytes::Bytes;
 use orlop_oci::{Algorithm, Descriptor, Digest, Host, MediaType, Reference};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::documents::Fetched;
 use crate::error::Error;
 use crate::fetch::BlobStream;
 use crate::limits::Limits;
 use crate::notice::Notice;
 use crate::pool::locked;
 use crate::position::Position;
-use crate::repository::{Access, Fetched, Repository};
+use crate::repository::{Access, Repository};
 use crate::session::Session;
 
 /// Wrong bytes that a source may send for one blob before it is left.

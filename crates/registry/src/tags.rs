@@ -14,10 +14,11 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::answer::length;
+use crate::documents::{refuse_encoding, refuse_web_page};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Wanted};
 use crate::link;
-use crate::repository::{Repository, refuse_encoding, refuse_web_page};
+use crate::repository::Repository;
 use crate::request::Ask;
 
 /// Tags asked for in one page: ECR refuses more.

@@ -9,8 +9,9 @@ use reqwest::header::{self, HeaderValue};
 
 use super::body::Payload;
 use crate::answer::length;
+use crate::documents::named_digest;
 use crate::error::{Error, Wanted};
-use crate::repository::{Repository, named_digest};
+use crate::repository::Repository;
 use crate::request::Ask;
 
 impl Repository {
