@@ -4,7 +4,7 @@
 //! one goes on. Every error that is about a source lets the next one be tried; what is returned in
 //! the end is the error of the last, which is the registry itself. A mirror that could not be
 //! reached is tried last for a minute. Rules: `registry.md` §4.5; cases R133 to R142. Not here:
-//! which sources there are (`orlop-config`).
+//! what a reference points to ([`crate::resolved`]); which sources there are (`orlop-config`).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use orlop_oci::{Algorithm, Descriptor, Digest, Host, MediaType, Reference};
+use orlop_oci::{Descriptor, Digest, Host, Reference};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::documents::Fetched;
@@ -57,19 +57,6 @@ impl Source {
     pub const fn new(reference: Reference) -> Self {
         Self { reference, insecure: false, no_https: false, blocked: false, namespace: None }
     }
-}
-
-/// What a reference points to now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resolved {
-    /// Digest of the top document: a manifest or an index.
-    pub digest: Digest,
-    /// Its type, as far as the registry said.
-    pub media_type: Option<MediaType>,
-    /// The document itself, where it had to be fetched to learn its digest.
-    pub document: Option<Fetched>,
-    /// `host/path` of the source that answered.
-    pub source: String,
 }
 
 /// The sources of one reference. Cheap to clone; clones share what is learned.
@@ -154,50 +141,7 @@ impl Sources {
         self.elsewhere
     }
 
-    /// Asks which digest the reference has now, by `HEAD` where that is known.
-    ///
-    /// # Errors
-    /// Of the last source; [`Error::Blocked`] when registries.conf leaves none.
-    pub async fn resolve(&self) -> Result<Resolved, Error> {
-        let mut index = self.current();
-        loop {
-            let repository = self.repository(index)?;
-            match resolve_at(&repository).await {
-                Ok(resolved) => {
-                    self.inner.current.store(index, Ordering::Relaxed);
-                    return Ok(resolved);
-                }
-                Err(error) => index = self.next(index, error)?,
-            }
-        }
-    }
-
-    /// Fetches the top document that [`Sources::resolve`] named. A tag that has moved since then is
-    /// resolved once more: the digest of what comes may differ.
-    ///
-    /// # Errors
-    /// Of the last source; nothing that does not hash to its digest is returned.
-    pub async fn fetch_top(&self, resolved: &Resolved) -> Result<Fetched, Error> {
-        if let Some(document) = &resolved.document {
-            return Ok(document.clone());
-        }
-        let outcome = self.fetch_by_digest(&resolved.digest).await;
-        let has_moved = matches!(&outcome, Err(Error::NotFound { .. }))
-            && self.repository(0).is_ok_and(|first| {
-                first.reference().is_some_and(|reference| reference.digest().is_none())
-            });
-        if !has_moved {
-            return outcome;
-        }
-        self.inner.current.store(0, Ordering::Relaxed);
-        let resolved = self.resolve().await?;
-        match resolved.document {
-            Some(document) => Ok(document),
-            None => self.fetch_by_digest(&resolved.digest).await,
-        }
-    }
-
-    async fn fetch_by_digest(&self, digest: &Digest) -> Result<Fetched, Error> {
+    pub(crate) async fn fetch_by_digest(&self, digest: &Digest) -> Result<Fetched, Error> {
         let mut index = self.current();
         loop {
             match self.repository(index)?.fetch_digest(digest).await {
@@ -289,6 +233,11 @@ impl Sources {
 
     pub(crate) fn current(&self) -> usize {
         self.inner.current.load(Ordering::Relaxed)
+    }
+
+    /// What follows is asked of this one first.
+    pub(crate) fn settle(&self, index: usize) {
+        self.inner.current.store(index, Ordering::Relaxed);
     }
 
     pub(crate) fn repository(&self, index: usize) -> Result<Repository, Error> {
@@ -384,37 +333,6 @@ impl fmt::Debug for Sources {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_tuple("Sources").field(&self.inner.repositories).finish()
     }
-}
-
-async fn resolve_at(repository: &Repository) -> Result<Resolved, Error> {
-    let reference =
-        repository.reference().ok_or_else(|| Error::NoHost { host: repository.name() })?;
-    let selector = reference.selector();
-    let source = repository.name();
-    match repository.head_manifest(&selector).await {
-        Ok(head) => {
-            // Of a tag only a sha256 is taken at its word: it is the image's digest (R39).
-            let is_sha256 = |digest: &Digest| digest.algorithm() == Algorithm::Sha256;
-            let named = head.digest.filter(is_sha256);
-            if let Some(digest) = reference.digest().cloned().or(named) {
-                let media_type = head.media_type;
-                return Ok(Resolved { digest, media_type, document: None, source });
-            }
-        }
-        // No HEAD here (R35): the document says it all.
-        Err(Error::Failed { status: 405 | 501, .. }) => {}
-        Err(error) => return Err(error),
-    }
-    let fetched = match reference.digest() {
-        Some(digest) => repository.fetch_digest(digest).await?,
-        None => repository.fetch_tag(&selector).await?,
-    };
-    Ok(Resolved {
-        digest: fetched.digest.clone(),
-        media_type: fetched.content_type.as_deref().map(MediaType::parse),
-        document: Some(fetched),
-        source,
-    })
 }
 
 /// An error and its causes in one line.
