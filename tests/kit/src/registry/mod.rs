@@ -10,6 +10,7 @@ mod connection;
 mod gate;
 mod http2;
 pub mod route;
+mod sending;
 mod serve;
 mod signer;
 mod wire;
