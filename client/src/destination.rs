@@ -4,13 +4,17 @@
 //! reference; `--dir` goes before it. All is checked before anything is asked of a registry; the
 //! file itself is written beside its name and renamed.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use orlop_oci::{ImageUri, LocalImage, Reference};
 use orlop_proto::v1::Kind;
-use orlop_publish::{Draft, Mode};
+use orlop_publish::{Draft, Mode, PublishError};
+use orlop_sif::{ImageKind, recognise};
+use orlop_squashfs::Window;
+use rustix::fs::OFlags;
 
 use crate::failure::Failure;
 
@@ -93,18 +97,31 @@ impl Destination {
         Ok(Draft::beside(&self.path, Mode::Masked(MODE))?)
     }
 
-    /// Makes the file visible under its name.
+    /// Makes the file visible under its name. An image that came there meanwhile is replaced: two
+    /// pulls that begin at once both succeed, as two of Apptainer's do, and cwltool relies on it.
     ///
     /// # Errors
-    /// FILE_FAILED when the name was taken meanwhile; DISK_FULL.
-    pub(crate) fn publish(&self, draft: Draft) -> Result<(), Failure> {
+    /// FILE_FAILED when the name was taken by something else meanwhile; DISK_FULL.
+    pub(crate) fn publish(&self, mut draft: Draft) -> Result<(), Failure> {
         if self.replaces {
-            draft.replace()?
-        } else {
-            draft.publish_new()?
-        };
+            draft.replace()?;
+            return Ok(());
+        }
+        match draft.publish_new() {
+            Err(PublishError::Exists { .. }) if is_sif(&self.path) => drop(draft.replace()?),
+            published => drop(published?),
+        }
         Ok(())
     }
+}
+
+/// Whether there is a SIF file, no link to one.
+fn is_sif(path: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(found) = rustix::fs::open(path, flags, rustix::fs::Mode::empty()) else { return false };
+    let found = File::from(found);
+    found.metadata().is_ok_and(|found| found.is_file())
+        && Window::whole(found).is_ok_and(|all| matches!(recognise(&all), Ok(ImageKind::Sif)))
 }
 
 fn parent(path: &Path) -> &Path {

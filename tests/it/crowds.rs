@@ -60,6 +60,53 @@ fn callers(site: &orlop_kit::Site) -> u64 {
 }
 
 #[test]
+fn pulls_at_once_to_one_name_all_succeed_and_nothing_but_an_image_is_replaced() {
+    let registry = Registry::new().image("a:1", Image::two_layers()).start();
+    let site = site(&registry);
+    let image = registry.docker("a:1");
+    let output = site.work().join("a.sif");
+    let forget = || {
+        site.orlop(["cache", "clean", "--force"]).success();
+        std::fs::remove_file(&output).unwrap();
+    };
+    // As cwltool does, which starts two.
+    let held = registry.gate(layer(1));
+    let start = || site.run(["pull", "--name", "a.sif", &image]).start();
+    let running = [start(), start(), start(), start()];
+    until_true("all four wait", || callers(&site) == 4);
+    held.open();
+    for one in running {
+        one.outcome().success();
+    }
+    assert_eq!(site.tree(&site.work()), ["a.sif"]);
+    let whole = bytes(&site, "a.sif");
+    forget();
+    // What is the user's stays, though it came meanwhile.
+    let puts: [&dyn Fn(); 3] = [
+        &|| std::fs::write(&output, b"mine").unwrap(),
+        &|| std::fs::write(&output, &whole[..8000]).unwrap(),
+        &|| std::os::unix::fs::symlink("elsewhere.sif", &output).unwrap(),
+    ];
+    for (number, put) in puts.iter().enumerate() {
+        let held = registry.gate(layer(1));
+        let one = start();
+        until_true("it waits", || callers(&site) == 1);
+        put();
+        let before = std::fs::read(&output).ok();
+        held.open();
+        if number == 1 {
+            one.outcome().success();
+            assert_eq!(bytes(&site, "a.sif"), whole, "an image, though a broken one");
+        } else {
+            one.outcome().fails(255).says("Image file already exists");
+            assert_eq!(std::fs::read(&output).ok(), before);
+        }
+        assert_eq!(site.tree(&site.work()), ["a.sif"]);
+        forget();
+    }
+}
+
+#[test]
 fn f22_f54_a_stopped_client_holds_nobody_up_and_goes_on() {
     let registry = Registry::new().image("a:1", Image::two_layers()).start();
     let site = site(&registry);

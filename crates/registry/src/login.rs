@@ -42,6 +42,8 @@ pub enum Proof {
     Verified,
     /// It lets in a wrong one, too, as far as was asked.
     Unproven,
+    /// It asks for no login at all, and so tells none from another.
+    Open,
 }
 
 /// A login that was not rejected.
@@ -100,7 +102,7 @@ impl Repository {
         if let Some(header) = token::basic(&known.credential) {
             self.open(contact, &header).await?;
         }
-        Ok(Proof::Unproven)
+        Ok(Proof::Open)
     }
 
     /// `GET /v2/` with an authorization: 200 is the only good answer.

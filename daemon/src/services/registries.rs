@@ -45,7 +45,7 @@ impl Service for Registries {
         let done = login::login(&self.0, caller, wanted).await?;
         let proof = match done.login.proof {
             orlop_registry::Proof::Verified => Proof::Verified,
-            orlop_registry::Proof::Unproven => Proof::Unproven,
+            orlop_registry::Proof::Unproven | orlop_registry::Proof::Open => Proof::Unproven,
         };
         let token = done.login.identity_token;
         Ok(Response::new(LoginReply {

@@ -130,7 +130,8 @@ pub(crate) async fn login(
 
 /// Refuses a login of which the registry says nothing where it knows the one that is there: it tells
 /// right from wrong then, though it lets in who is wrong. An identity token that is there is no
-/// measure: it is taken or refused by other rules than passwords.
+/// measure: it is taken or refused by other rules than passwords. A registry that is open to all knows
+/// none, and is not asked.
 async fn replaces_no_better_one(
     daemon: &Daemon,
     caller: &Caller,

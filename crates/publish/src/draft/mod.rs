@@ -129,6 +129,10 @@ impl Draft {
     /// # Errors
     /// [`PublishError::Disk`], as for [`Draft::publish`].
     pub fn replace(mut self) -> Result<File, PublishError> {
+        self.take_name()
+    }
+
+    fn take_name(&mut self) -> Result<File, PublishError> {
         self.sync()?;
         if self.named.is_none() && self.link_unnamed() == Ok(()) {
             return self.settle();
@@ -141,12 +145,12 @@ impl Draft {
         self.settle()
     }
 
-    /// Publishes the draft under its name unless that name is taken.
+    /// Publishes the draft under its name unless that name is taken. It is no draft any more then.
     ///
     /// # Errors
-    /// [`PublishError::Exists`] when the name is taken, by a dangling link too.
-    /// [`PublishError::Disk`], as for [`Draft::publish`].
-    pub fn publish_new(mut self) -> Result<File, PublishError> {
+    /// [`PublishError::Exists`] when the name is taken, by a dangling link too: the draft stays as it
+    /// is. [`PublishError::Disk`], as for [`Draft::publish`].
+    pub fn publish_new(&mut self) -> Result<File, PublishError> {
         self.sync()?;
         let linked = match self.named.clone() {
             None => self.link_unnamed(),
@@ -168,7 +172,7 @@ impl Draft {
                 {
                     return Err(PublishError::Exists { target: self.target.clone() });
                 }
-                self.replace()
+                self.take_name()
             }
             Err(cause) => Err(self.disk("rename", cause)),
         }
@@ -181,7 +185,7 @@ impl Draft {
         rustix::fs::linkat(CWD, own.as_str(), &self.directory, &self.name, follow)
     }
 
-    fn settle(self) -> Result<File, PublishError> {
+    fn settle(&self) -> Result<File, PublishError> {
         sync_directory(&self.directory).map_err(|cause| self.disk("sync", cause))?;
         self.file.try_clone().map_err(|cause| PublishError::Disk {
             target: self.target.clone(),

@@ -68,7 +68,7 @@ fn a_taken_name_is_not_replaced_when_asked_so() {
     let directory = tempfile::tempdir().unwrap();
     let target = directory.path().join("out.sif");
     symlink("nowhere", &target).unwrap();
-    let draft = Draft::beside(&target, Mode::Masked(0o777)).unwrap();
+    let mut draft = Draft::beside(&target, Mode::Masked(0o777)).unwrap();
     assert!(matches!(draft.publish_new(), Err(PublishError::Exists { .. })));
     assert_eq!(names(directory.path()), ["out.sif"]);
     fs::remove_file(&target).unwrap();

@@ -83,7 +83,7 @@ async fn a_token_that_the_registry_does_not_take_is_no_proof() {
 #[tokio::test]
 async fn a_registry_that_asks_for_nobody_proves_nothing() {
     let registry = Registry::new().start();
-    assert_eq!(login(&registry, "any").await.unwrap().proof, Proof::Unproven);
+    assert_eq!(login(&registry, "any").await.unwrap().proof, Proof::Open);
     registry.script(ping(), [Answer::With(200, Vec::new(), Vec::new()), Answer::Status(401)]);
     assert!(is_refused(&login(&registry, "any").await));
 }
