@@ -100,9 +100,10 @@ fn help_on_the_cache_lists_its_commands_and_an_unknown_one_is_told_of_all() {
 fn what_is_pinned_stays_and_serves_without_a_registry() {
     let (registry, site, uri) = filled(Image::two_layers());
     until_true("the tag is remembered", || files(&site, "tags/").len() == 2);
-    site.orlop(["cache", "pin", &uri]).success().says("INFO:    Pinned docker://");
+    let pin = site.orlop(["cache", "pin", &uri]).success().says("INFO:    Pinned docker://");
     let usage = json(&site, &["cache", "usage", "--json"]);
     assert_eq!(usage["pins"].as_array().unwrap().len(), 1, "{usage}");
+    pin.says(&format!(": {} entries, ", usage["pinned"]));
     let cleaned = site.orlop(["cache", "clean", "--force"]).success();
     assert!(cleaned.stderr.contains(" entries are pinned and stay"), "{}", cleaned.report());
 

@@ -3,6 +3,8 @@
 //! The tag is asked for with the caller's own credentials at each request; documents that are in
 //! the cache under the digest that came are not fetched again. Not here: layers.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use orlop_config::limits::{INDEX_DEPTH, INDEX_MANIFESTS};
 use orlop_oci::manifest::By;
@@ -36,8 +38,19 @@ pub(crate) struct Chosen {
     pub(crate) by_index: bool,
     /// The platform that the index offers it for.
     pub(crate) offered: Option<Platform>,
+    /// What else was read to find it: indexes in the index, and what was looked into for want of
+    /// platforms. Without these it is not found again.
+    pub(crate) passed: Vec<Digest>,
     /// Sentences for the user.
     pub(crate) warnings: Vec<String>,
+}
+
+impl Chosen {
+    /// All documents that lead to the image, each once.
+    pub(crate) fn documents(&self) -> BTreeSet<Digest> {
+        let named = [&self.top.digest, &self.digest, &self.manifest.config.digest];
+        named.into_iter().chain(&self.passed).cloned().collect()
+    }
 }
 
 /// Where documents that are not in the cache come from.
@@ -121,9 +134,18 @@ async fn choose_below(
             Document::Manifest(manifest) => {
                 let by_index = entry.is_some();
                 let offered = entry.and_then(|entry| entry.platform);
-                let chosen =
-                    Chosen { top, digest, manifest, bytes, source, by_index, offered, warnings };
-                return Ok(chosen);
+                let passed = search.read;
+                return Ok(Chosen {
+                    top,
+                    digest,
+                    manifest,
+                    bytes,
+                    source,
+                    by_index,
+                    offered,
+                    passed,
+                    warnings,
+                });
             }
             Document::Index(_) if depth == deepest => {
                 return Err(over_limit(&top.digest, "index-depth", deepest));
@@ -133,6 +155,7 @@ async fn choose_below(
         let (next, level) = search.choose(daemon, from, &index, wanted, depth).await?;
         bytes = document_of(daemon, from, &next).await?;
         digest = next.digest.clone();
+        search.read.push(digest.clone());
         let by = By::Descriptor(next.media_type.clone());
         let (inner, more) = Document::parse(&bytes, None, by)?;
         document = inner;
@@ -279,6 +302,8 @@ struct Search {
     offered: Vec<Platform>,
     /// Documents of all levels that were fetched to look into.
     looks: u64,
+    /// All that was read.
+    read: Vec<Digest>,
 }
 
 impl Search {
@@ -309,7 +334,8 @@ impl Search {
             if entry.media_type.is_index() {
                 return Ok((entry, level));
             }
-            match platform_inside(daemon, from, &entry).await? {
+            self.read.push(entry.digest.clone());
+            match platform_inside(daemon, from, &entry, &mut self.read).await? {
                 Some(found) if orlop_oci::selection::rank(wanted, &found).is_some() => {
                     return Ok((entry, level));
                 }
@@ -330,11 +356,12 @@ impl Search {
     }
 }
 
-/// The platform in the config of a manifest, `None` where there is none.
+/// The platform in the config of a manifest, `None` where there is none. Notes what it `read`.
 async fn platform_inside(
     daemon: &Daemon,
     from: Option<Origin<'_>>,
     entry: &Descriptor,
+    read: &mut Vec<Digest>,
 ) -> Result<Option<Platform>, Failure> {
     let bytes = document_of(daemon, from, entry).await?;
     let by = By::Descriptor(entry.media_type.clone());
@@ -344,6 +371,7 @@ async fn platform_inside(
     if !manifest.config.media_type.is_image_config() {
         return Ok(None);
     }
+    read.push(manifest.config.digest.clone());
     Ok(config_of(daemon, from, &manifest).await?.platform())
 }
 

@@ -4,6 +4,7 @@
 //! what they make together is merged. Not here: which manifest ([`super::documents`]); one layer
 //! ([`super::convert`]).
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use orlop_config::limits;
@@ -237,8 +238,9 @@ async fn try_pull_image(
             image.chosen.manifest.layers.iter().map(|layer| (layer, true)),
         )
         .await;
-        let entries = image_entries(image, &made);
-        return Ok(Pulled { done: done(daemon, image, &made, looks, true), leases, entries });
+        let (entries, unseen) = image_entries(image, &made);
+        let done = done(daemon, image, &made, looks, true);
+        return Ok(Pulled { done, leases, entries, unseen });
     }
     let counting = Counting::of(origin, image);
     let (store, count) = (daemon.store.clone(), counting.clone());
@@ -268,8 +270,8 @@ async fn try_pull_image(
     // Opened once more: what others share in a flight cannot be handed on.
     let found = cached(daemon, image).await?;
     let (leases, looks) = found.map(|found| (found.leases, found.looks)).unwrap_or_default();
-    let entries = image_entries(image, &made);
-    Ok(Pulled { done: done(daemon, image, &made, looks, false), leases, entries })
+    let (entries, unseen) = image_entries(image, &made);
+    Ok(Pulled { done: done(daemon, image, &made, looks, false), leases, entries, unseen })
 }
 
 /// What an image is made of, as far as it is there.
@@ -348,10 +350,13 @@ async fn make(
     Ok(made)
 }
 
-fn image_entries(image: &Image, made: &Made) -> Vec<Entry> {
+/// What is read of an image, and the segments of its other layers.
+fn image_entries(image: &Image, made: &Made) -> (Vec<Entry>, Vec<Entry>) {
     let mut entries = vec![Entry::Recipe(image.key.clone())];
     entries.extend(made.segments.iter().cloned().map(Entry::Segment));
-    entries
+    let seen: BTreeSet<_> = made.segments.iter().collect();
+    let unseen = image.layers.iter().filter(|layer| !seen.contains(&layer.key));
+    (entries, unseen.map(|layer| Entry::Segment(layer.key.clone())).collect())
 }
 
 /// The flight of one layer. What is in the cache lands at once.

@@ -93,6 +93,7 @@ pub(super) async fn pull_found(
         source: found.path().to_string_lossy().into_owned(),
         by_index: found.by_index,
         offered: found.offered.clone(),
+        passed: Vec::new(),
         warnings: Vec::new(),
     };
     for warning in &found.warnings {

@@ -119,9 +119,12 @@ fn by_key(store: &Store, text: &str) -> Result<Option<Info>, Failure> {
 fn pin(store: &Store, name: String, entries: Vec<Entry>) -> Result<v1::PinReply, Failure> {
     store.pin(&name, &entries)?;
     let there = store.entries()?;
-    let bytes = there.iter().filter(|info| entries.contains(&info.entry));
-    let bytes = bytes.map(|info| info.bytes).sum();
-    Ok(v1::PinReply { names: vec![name], entries: entries.len() as u64, bytes })
+    // Some names of an image may have been remembered under none.
+    let kept = there.iter().filter(|info| entries.contains(&info.entry));
+    let (entries, bytes) = kept.fold((0_u64, 0_u64), |(count, bytes), info| {
+        (count.saturating_add(1), bytes.saturating_add(info.bytes))
+    });
+    Ok(v1::PinReply { names: vec![name], entries, bytes })
 }
 
 /// Takes pins away: all, the one of this name or image, or those that this key's beginning names.

@@ -4,7 +4,6 @@
 //! layers that others may have started. Not here: words for the user, the output file (the
 //! client's).
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use orlop_config::settings::Settings;
@@ -58,6 +57,9 @@ pub(crate) struct Pulled {
     pub(crate) leases: Vec<Leased>,
     /// What the caller will use.
     pub(crate) entries: Vec<Entry>,
+    /// Segments of layers of which the image shows nothing: its recipe under another name, such as
+    /// that by digest, is made of them too.
+    pub(crate) unseen: Vec<Entry>,
 }
 
 /// Brings an image into the cache.
@@ -241,21 +243,22 @@ async fn bring(
     }
     let found_by = found_by(daemon, &wanted.reference, &chosen);
     let mut pulled = make(daemon, settings, wanted, sources, chosen, events).await?;
+    let data = |entry| daemon.store.path(entry).join("data").to_string_lossy().into_owned();
     pulled.done.found_by = found_by;
+    pulled.done.found_by.extend(pulled.unseen.iter().map(data));
     Ok(pulled)
 }
 
 /// Where the documents and tags are that lead to an image.
 fn found_by(daemon: &Daemon, reference: &Reference, chosen: &Chosen) -> Vec<String> {
-    let documents = [&chosen.top.digest, &chosen.digest, &chosen.manifest.config.digest];
-    let documents: BTreeSet<_> = documents.into_iter().cloned().map(Entry::Blob).collect();
+    let documents = chosen.documents().into_iter().map(Entry::Blob);
     let mut names = lookup::names(reference);
     for digest in [&chosen.top.digest, &chosen.digest] {
         names.push(lookup::by_digest(reference, digest));
     }
     names.sort();
     names.dedup();
-    let entries = documents.into_iter().chain(Store::tag_entries(&names));
+    let entries = documents.chain(Store::tag_entries(&names));
     entries.map(|entry| daemon.store.path(&entry).to_string_lossy().into_owned()).collect()
 }
 
@@ -307,12 +310,8 @@ pub(crate) async fn entries(
     let chosen =
         documents::choose_kept(daemon, tag, &wanted.reference, &wanted.target.platform).await?;
     let Some(chosen) = chosen else { return Ok(None) };
-    let mut entries = vec![
-        Entry::Blob(chosen.top.digest.clone()),
-        Entry::Blob(chosen.digest.clone()),
-        Entry::Blob(chosen.manifest.config.digest.clone()),
-    ];
-    entries.extend(pulled.entries);
+    let mut entries: Vec<Entry> = chosen.documents().into_iter().map(Entry::Blob).collect();
+    entries.extend(pulled.entries.into_iter().chain(pulled.unseen));
     Ok(Some(entries))
 }
 
@@ -397,7 +396,12 @@ async fn pull_sif(
             size: layer.size,
         })),
     };
-    Ok(Pulled { done, leases: found.into_iter().collect(), entries: vec![entry] })
+    Ok(Pulled {
+        done,
+        leases: found.into_iter().collect(),
+        entries: vec![entry],
+        unseen: Vec::new(),
+    })
 }
 
 /// Fetches a SIF blob, in a flight that others may join.

@@ -187,7 +187,8 @@ fn pulled(daemon: &Daemon, source: &str, digest: &Digest, leased: Leased, cached
             size: leased.bytes(),
         })),
     };
-    Pulled { done, leases: vec![leased], entries: vec![Entry::Blob(digest.clone())] }
+    let entries = vec![Entry::Blob(digest.clone())];
+    Pulled { done, leases: vec![leased], entries, unseen: Vec::new() }
 }
 
 /// Downloads, checks and publishes.

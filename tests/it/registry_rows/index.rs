@@ -4,7 +4,7 @@
 
 use super::row::{B, Row, TWO, kind, two};
 use orlop_kit::image::Built;
-use orlop_kit::{Digest, Image, Index, Registry, Route, blobs, manifest};
+use orlop_kit::{Digest, Image, Index, Registry, Route, blobs, manifest, until_true};
 use serde_json::{Value, json};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -67,6 +67,33 @@ fn r57_three_indexes_within_each_other_are_read_and_four_are_not() {
     let ended = row.pull().fails(kind::LIMIT_EXCEEDED).says("index-depth");
     ended.count(&blobs(), 0);
     assert!(by_digest(&row.registry) <= 4, "{}", row.registry.log());
+}
+
+#[test]
+fn r57_what_led_to_a_pinned_image_stays_with_it() {
+    let nested = (0..3).fold(two().build(), |inside, _| index(&[entry(&inside)], inside));
+    // The first names no platform and is looked into, the second is it.
+    let (other, fitting) = (two().platform("mips", None).build(), two().build());
+    let mut looked = index(&[entry(&other), entry(&fitting)], fitting);
+    looked.children.push((other.media_type, other.manifest));
+    looked.blobs.extend(other.blobs);
+    for (name, image, passed) in [("nested", nested, 2), ("looked into", looked, 2)] {
+        let row = Row::of(name, image);
+        row.pull().ok();
+        until_true("the tag is remembered", || row.cached("tags").len() >= 3);
+        let uri = row.registry.docker(TWO);
+        let pinned = row.site.orlop(["cache", "pin", &uri]).success();
+        row.site.orlop(["daemon", "stop"]).success();
+        row.site.orlop(["cache", "clean", "--force"]).success();
+        // The top, the manifest and its config beside them.
+        assert_eq!(row.cached("blobs").len(), 3 + passed, "{name}: {}", pinned.report());
+        row.registry.forget();
+        let by_digest = row.registry.docker(&row.by_digest());
+        for uri in [&uri, &by_digest] {
+            row.site.orlop(["pull", "--force", "--offline", "a.sif", uri]).success();
+        }
+        assert!(row.registry.requests().is_empty(), "{name}: {}", row.registry.log());
+    }
 }
 
 #[test]
