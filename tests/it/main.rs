@@ -31,6 +31,7 @@ mod in_use;
 mod inspect;
 mod keep_layers;
 mod large;
+mod local_refusals;
 mod local_sources;
 mod login;
 mod login_proof;

@@ -108,22 +108,8 @@ pub fn convert(
         let written = blocks.finish();
         let synced = syncing.finish();
         let written = written.and_then(|lists| synced.map(|()| lists));
-        if let Err(Fault::Other(error)) = walked {
-            let failed = written.err();
-            let disk = |cause| Error::Disk { what: "writing segment data", cause };
-            return Err(failed.map_or(error, disk));
-        }
-        let (digest, tar_digest) = source.finish()?;
-        if digest != layer.digest {
-            return Err(Error::BlobDigest { expected: layer.digest.clone(), actual: digest });
-        }
-        let trailing = walked.map_err(|fault| error_of(fault, place))?;
-        let lists = written.map_err(|cause| Error::Disk { what: "writing segment data", cause })?;
-        let actual = DiffId(tar_digest);
-        if let Some(expected) = diff_id.filter(|expected| **expected != actual) {
-            let (layer, expected) = (layer.digest.clone(), expected.clone());
-            return Err(Error::DiffId { layer, expected, actual });
-        }
+        let written = written.map_err(|cause| Error::Disk { what: "writing segment data", cause });
+        let (trailing, lists, actual) = judged(layer, source, walked, place, written)?;
         let (builder, mut notes): (Builder, Notes) = entries.finish();
         notes.stream(trailing, ended_in_padding, global_ignored);
         notes.compression(layer.compression, found);
@@ -131,6 +117,35 @@ pub fn convert(
         let index = builder.finish(digest, actual, tar_bytes, lists, options);
         Ok(Conversion { index, warnings: notes.lines(&layer.digest) })
     })
+}
+
+/// What came of it once all was read and written, the gravest fault first: what went wrong here,
+/// what the source sent, what the layer is. Gives whether something lay behind the tar, the lists of
+/// blocks, and the tar's digest.
+fn judged<L>(
+    layer: &LayerSource,
+    source: Source<'_, '_>,
+    walked: Result<bool, Fault>,
+    place: Place,
+    written: Result<L, Error>,
+) -> Result<(bool, L, DiffId), Error> {
+    if let Err(Fault::Other(error)) = walked {
+        return Err(written.err().unwrap_or(error));
+    }
+    let (digest, tar_digest) = source.finish()?;
+    if digest != layer.digest {
+        return Err(Error::BlobDigest { expected: layer.digest.clone(), actual: digest });
+    }
+    let trailing = walked.map_err(|fault| error_of(fault, place))?;
+    let lists = written?;
+    let actual = DiffId(tar_digest);
+    match layer.diff_id.as_ref().filter(|expected| **expected != actual) {
+        None => Ok((trailing, lists, actual)),
+        Some(expected) => {
+            let (layer, expected) = (layer.digest.clone(), expected.clone());
+            Err(Error::DiffId { layer, expected, actual })
+        }
+    }
 }
 
 fn error_of(fault: Fault, place: Place) -> Error {
