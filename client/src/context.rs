@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use orlop_config::env::{self, Environment};
-use orlop_config::paths::CachePlace;
+use orlop_config::paths::{CachePlace, FoundSocket, NoSocketPlace};
 use orlop_config::{Face, Paths, Settings};
 use orlop_credentials::Limits;
 use orlop_credentials::programs::Surroundings;
@@ -143,35 +143,40 @@ impl Context {
 
     fn find_socket(&mut self) -> Option<PathBuf> {
         let cache = self.paths.cache().ok()?;
-        self.prepared(&cache, "Using a daemon for this command alone")
+        let found = self.paths.socket(&cache).prepare(self.paths.uid());
+        self.found(found, "Using a daemon for this command alone", false)
     }
 
-    /// The directory of sockets, of this user alone: it needs no cache.
+    /// The directory of sockets, of this user alone: it needs no cache, and where the daemon has none
+    /// it is another one.
     pub(crate) fn socket_directory(&mut self) -> Option<PathBuf> {
-        let socket = match self.paths.cache() {
-            Ok(_) => self.socket()?,
-            Err(_) => {
+        let is_told = self.paths.cache().is_ok();
+        let socket = match self.socket() {
+            Some(socket) => socket,
+            None => {
                 let nowhere = CachePlace { path: PathBuf::new(), is_default: true };
-                self.prepared(&nowhere, "No directory for sockets")?
+                let found = self.paths.socket(&nowhere).prepare_anywhere(self.paths.uid());
+                self.found(found, "No directory for sockets", is_told)?
             }
         };
         socket.parent().map(Path::to_owned)
     }
 
-    fn prepared(&mut self, cache: &CachePlace, otherwise: &str) -> Option<PathBuf> {
-        match self.paths.socket(cache).prepare(self.paths.uid()) {
-            Ok(found) => {
-                for warning in &found.warnings {
-                    self.output.warning(warning);
-                }
-                Some(found.path)
-            }
-            Err(none) => {
-                let why = none.reasons.join("; ");
-                self.output.warning(&format!("{otherwise}: {why}"));
-                None
-            }
+    /// Says what is wrong with the places, unless that is told already.
+    fn found(
+        &mut self,
+        found: Result<FoundSocket, NoSocketPlace>,
+        otherwise: &str,
+        is_told: bool,
+    ) -> Option<PathBuf> {
+        let (path, warnings) = match found {
+            Ok(found) => (Some(found.path), found.warnings),
+            Err(none) => (None, vec![format!("{otherwise}: {}", none.reasons.join("; "))]),
+        };
+        for warning in warnings.iter().filter(|_| !is_told) {
+            self.output.warning(warning);
         }
+        path
     }
 
     /// Where the daemon is, or would be.

@@ -275,6 +275,34 @@ fn s47_a_planted_temporary_directory_is_not_used_and_the_pull_works() {
 }
 
 #[test]
+fn s46_s47_containers_run_where_the_place_of_temporary_files_is_missing_or_taken() {
+    if !crate::run::runnable() {
+        return;
+    }
+    let registry = image();
+    let site = site(&registry);
+    let image = registry.docker("a:1");
+    site.orlop(["pull", "a.sif", &image]).success();
+    // A cache of its own: the places that all share are told apart by it.
+    let cache = site.root().join("own-cache");
+    directory(&site, &cache, 0o700);
+    let missing = site.root().join("missing");
+    let taken = site.root().join("taken");
+    directory(&site, &taken, 0o755);
+    std::fs::write(taken.join(format!("orlop-{}", site.person().uid)), "").unwrap();
+    for (temporary, told) in [(&missing, 0), (&taken, 1)] {
+        for image in ["a.sif", &image] {
+            let words = ["exec", image, "/bin/probe", "args", "there"];
+            let run = site.run(words).no_env("XDG_RUNTIME_DIR").env("TMPDIR", temporary);
+            let outcome = run.env("ORLOP_CACHEDIR", &cache).outcome().success().prints("there\n");
+            let lines = warnings(&outcome);
+            let found = lines.iter().filter(|line| line.contains("orlop-")).count();
+            assert_eq!(found, told, "{}", outcome.report());
+        }
+    }
+}
+
+#[test]
 fn s48_a_socket_with_a_long_path_is_reached_by_all() {
     let site = bare_site();
     let long = site.root().join("d".repeat(100)).join("e".repeat(100));

@@ -22,7 +22,7 @@ pub mod socket;
 mod tests;
 
 pub use credentials::{CredentialFile, CredentialFiles};
-pub use socket::SocketPlace;
+pub use socket::{FoundSocket, NoSocketPlace, SocketPlace};
 
 /// As which program the client was called: decides default files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -168,11 +168,14 @@ impl Paths {
         let runtime = self.environment.get(env::XDG_RUNTIME_DIR).map(PathBuf::from);
         let temporary = self.environment.raw("TMPDIR").filter(|value| !value.is_empty());
         let temporary = temporary.and_then(|value| self.environment.absolute(value));
-        let temporary = temporary.unwrap_or_else(|| "/tmp".into());
+        let mut temporary: Vec<PathBuf> = temporary.into_iter().collect();
+        temporary.extend(["/tmp", "/var/tmp"].map(PathBuf::from));
+        temporary.dedup();
+        let own = format!("orlop-{}", self.uid);
         SocketPlace::Searched {
             runtime,
             system_runtime: PathBuf::from(format!("/run/user/{}", self.uid)),
-            temporary: temporary.join(format!("orlop-{}", self.uid)),
+            temporary: temporary.into_iter().map(|temporary| temporary.join(&own)).collect(),
             name: format!("{}.sock", daemon_name(cache)),
         }
     }

@@ -24,8 +24,8 @@ pub enum SocketPlace {
         runtime: Option<PathBuf>,
         /// `/run/user/<uid>`.
         system_runtime: PathBuf,
-        /// A directory of the user's own in the one of temporary files.
-        temporary: PathBuf,
+        /// Directories of the user's own in those of temporary files, in order.
+        temporary: Vec<PathBuf>,
         /// Name of the socket.
         name: String,
     },
@@ -70,11 +70,26 @@ impl From<Errno> for Unfit {
 }
 
 impl SocketPlace {
-    /// Finds the first place that can be had and makes its directory, closed to others.
+    /// Finds the first place that can be had and makes its directory, closed to others. A directory
+    /// of temporary files that is missing or cannot be written, as the login node's `TMPDIR` in a
+    /// job, is passed over; a place in one that somebody else has taken ends the search.
     ///
     /// # Errors
     /// [`NoSocketPlace`]; nothing was made then.
     pub fn prepare(&self, uid: u32) -> Result<FoundSocket, NoSocketPlace> {
+        self.search(uid, false)
+    }
+
+    /// The same for sockets of other programs than the daemon: places that somebody else has taken
+    /// are passed over, too, so that nobody can keep a user from running containers.
+    ///
+    /// # Errors
+    /// [`NoSocketPlace`]; nothing was made then.
+    pub fn prepare_anywhere(&self, uid: u32) -> Result<FoundSocket, NoSocketPlace> {
+        self.search(uid, true)
+    }
+
+    fn search(&self, uid: u32, passes_taken: bool) -> Result<FoundSocket, NoSocketPlace> {
         let (runtime, system_runtime, temporary, name) = match self {
             Self::Given(path) => {
                 return Ok(FoundSocket { path: path.clone(), warnings: Vec::new() });
@@ -103,9 +118,17 @@ impl SocketPlace {
             Ok(directory) => return Ok(FoundSocket { path: directory.join(name), warnings }),
             Err(unfit) => reasons.push(unused(system_runtime, unfit)),
         }
-        match own_directory(temporary, uid) {
-            Ok(()) => return Ok(FoundSocket { path: temporary.join(name), warnings }),
-            Err(unfit) => reasons.push(unused(temporary, unfit)),
+        for temporary in temporary {
+            match own_directory(temporary, uid) {
+                Ok(()) => return Ok(FoundSocket { path: temporary.join(name), warnings }),
+                Err(unfit) => {
+                    let is_taken = !matches!(unfit, Unfit::Disk(_));
+                    reasons.push(unused(temporary, unfit));
+                    if is_taken && !passes_taken {
+                        break;
+                    }
+                }
+            }
         }
         Err(NoSocketPlace { reasons })
     }
@@ -190,7 +213,7 @@ mod tests {
             SocketPlace::Searched {
                 runtime,
                 system_runtime: self.at("run-user"),
-                temporary: self.at("tmp"),
+                temporary: vec![self.at("tmp"), self.at("var-tmp")],
                 name: "orlopd.sock".into(),
             }
         }
@@ -244,6 +267,26 @@ mod tests {
             plant(&world);
             let refused = world.place(None).prepare(uid()).unwrap_err();
             assert_eq!(refused.reasons.len(), 2, "{row}: {:?}", refused.reasons);
+            assert!(!world.at("var-tmp").exists(), "{row}");
+            let found = world.place(None).prepare_anywhere(uid()).unwrap();
+            assert_eq!(found.path, world.at("var-tmp/orlopd.sock"), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_directory_of_temporary_files_that_is_not_there_is_passed_over() {
+        let world = World::new();
+        fs::write(world.at("file"), "").unwrap();
+        for wrong in ["missing/tmp", "file/tmp"] {
+            let temporary = vec![world.at(wrong), world.at("tmp")];
+            let SocketPlace::Searched { runtime, system_runtime, name, .. } = world.place(None)
+            else {
+                panic!("searched")
+            };
+            let place = SocketPlace::Searched { runtime, system_runtime, temporary, name };
+            let found = place.prepare(uid()).unwrap();
+            assert_eq!(found.path, world.at("tmp/orlopd.sock"));
+            assert!(found.warnings.is_empty(), "{:?}", found.warnings);
         }
     }
 

@@ -98,7 +98,9 @@ fn the_socket_is_searched_in_order_unless_it_is_named() {
     let expected = SocketPlace::Searched {
         runtime: Some("/r".into()),
         system_runtime: "/run/user/7001".into(),
-        temporary: "/t/orlop-7001".into(),
+        temporary: ["/t", "/tmp", "/var/tmp"]
+            .map(|place| format!("{place}/orlop-7001").into())
+            .into(),
         name: "orlopd.sock".into(),
     };
     assert_eq!(place(&pairs[..2]), expected);
