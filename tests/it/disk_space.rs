@@ -3,7 +3,7 @@
 //! Not here: a cache without room ([`crate::disks`]).
 
 use crate::world::{bytes, programs, site};
-use orlop_kit::{Image, Layer, Outcome, Person, Registry, Site, blobs, tools};
+use orlop_kit::{Artifact, Image, Layer, Outcome, Person, Registry, Site, blobs, tools};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -243,4 +243,54 @@ fn f24_f30_a_quota_is_told_as_a_full_disk_with_its_bytes() {
     // What nobody uses goes when the quota is met, and the pull is made.
     assert_eq!(said(&outcome, "others"), "0", "{}", outcome.report());
     assert_eq!((said(&outcome, "third"), said(&outcome, "fourth")), ("0", "0"));
+}
+
+#[test]
+fn f24_where_a_quota_is_met_sif_files_have_what_nobody_uses_go_too() {
+    if !rustix::process::geteuid().is_root() {
+        return tools::skip("only root may mount a disk with quotas");
+    }
+    if tools::all(["mkfs.btrfs", "btrfs"]).is_none() {
+        return;
+    }
+    let image = |seed, bytes| Image::new().layer(Layer::noise("data", bytes, seed));
+    let maker = Registry::new().image("a:1", image(1, 6 << 20)).start();
+    let made = site(&maker);
+    made.orlop(["pull", "a.sif", &maker.docker("a:1")]).success();
+    let sif = bytes(&made, "a.sif");
+    let artifact = Artifact::sif(sif.clone()).build();
+    let blob = artifact.layers[0].clone();
+    let registry = Registry::new().image("s:1", artifact).image("b:1", image(2, 10 << 20)).start();
+    let site = Site::of(Person::own(), &programs()).insecure(&registry);
+    let (disk, at) = (site.root().join("disk"), site.root().join("mounted"));
+    let script = format!(
+        "truncate -s 300m {disk} && mkfs.btrfs -q {disk} >/dev/null && mkdir {at} || exit 1\n\
+         mount -o loop {disk} {at} || exit 77\n\
+         btrfs -q subvolume create {at}/cache >/dev/null || exit 1\n\
+         btrfs quota enable {at} || exit 77\n\
+         export ORLOP_CACHEDIR={at}/cache/orlop; C=$ORLOP_CACHEDIR\n\
+         for URI in {oras} {url}; do\n\
+           btrfs qgroup limit none {at}/cache; {orlop} cache clean --force\n\
+           {orlop} pull --force b.sif {other}; btrfs qgroup limit 14m {at}/cache || exit 78\n\
+           {orlop} pull --force c.sif $URI; echo pulled=$?; cmp c.sif {made}; echo same=$?\n\
+         done\n\
+         btrfs qgroup limit none {at}/cache; {orlop} cache clean --force\n\
+         btrfs qgroup limit 4m {at}/cache\n\
+         {orlop} pull d.sif {oras}; echo full=$?\n\
+         {orlop} daemon stop",
+        disk = disk.display(),
+        at = at.display(),
+        orlop = site.programs().orlop.display(),
+        oras = registry.oras("s:1"),
+        url = format_args!("http://{}/v2/s/blobs/{blob}", registry.host()),
+        other = registry.docker("b:1"),
+        made = made.work().join("a.sif").display(),
+    );
+    let words = ["--propagation", "private"];
+    let Some(outcome) = mounting(&site, &words, &script) else { return };
+    let said: Vec<_> = outcome.stdout.lines().collect();
+    let wanted = ["pulled=0", "same=0", "pulled=0", "same=0", "full=255"];
+    assert_eq!(said, wanted, "{}", outcome.report());
+    let full = format!("no space left in {}/cache/orlop, ", at.display());
+    assert!(outcome.stderr.contains(&full), "{}", outcome.report());
 }

@@ -184,7 +184,9 @@ impl Store {
     }
 
     /// The time as the cache's file system sees it: that of a file touched just now. Ages of files
-    /// are counted by it, so that no node's clock, nor a jump of it, makes anything old.
+    /// are counted by it, so that no node's clock, nor a jump of it, makes anything old. Where no file
+    /// can be touched for want of room (Btrfs counts times towards a quota), it is when one was last:
+    /// nothing is older by it than it is.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`].
@@ -192,7 +194,10 @@ impl Store {
         let path = self.layout().now();
         let failed = |cause| Error::disk("write", &path, 0, cause);
         let file = self.now_file()?;
-        renew(&file).map_err(failed)?;
+        match renew(&file) {
+            Err(cause) if orlop_publish::is_disk_full(&cause) => {}
+            renewed => renewed.map_err(failed)?,
+        }
         let found = file.metadata().map_err(failed)?;
         Ok(time(found.mtime(), found.mtime_nsec()))
     }

@@ -45,7 +45,7 @@ pub(super) async fn land<T: Clone>(
 
 /// Leaves flights and waits until what worked for them has ended, so that the room they took is
 /// free when the caller is told; not for long, as others may have joined them.
-async fn at_rest<T: Clone>(flights: Vec<Joined<T>>) {
+pub(super) async fn at_rest<T: Clone>(flights: Vec<Joined<T>>) {
     let facts: Vec<_> = flights.iter().map(Joined::shared_facts).collect();
     drop(flights);
     let all = futures::future::join_all(facts.iter().map(|facts| facts.at_rest()));

@@ -111,6 +111,11 @@ impl Needs {
         Self { fetched, converted: 0, written }
     }
 
+    /// Of a file whose bytes are all that is known.
+    pub(super) fn of_bytes(fetched: u64) -> Self {
+        Self { fetched, converted: 0, written: 0 }
+    }
+
     /// All of them, and what small files take beside segments that are to be made.
     pub(super) fn all(self) -> u64 {
         let small = match self.converted {
@@ -162,7 +167,8 @@ pub(super) async fn is_room_made_of(
     }
     let store = daemon.store.clone();
     let collect = move || Ok(store.collect_others(count(&store)?.all(), &wanted)?.bytes());
-    daemon.blocking("room", collect).await.is_ok_and(|bytes| bytes > 0)
+    let collected = daemon.blocking("room", collect).await;
+    collected.inspect_err(|error| tracing::info!(%error, "no room is made")).is_ok_and(|n| n > 0)
 }
 
 /// Says of a full disk what has to be free for the pull to go through; `count` counts it now.

@@ -12,13 +12,13 @@ use orlop_proto::v1::{self, Kind, pull_done, pull_event};
 use orlop_registry::{Looked, Notice, Session, WebStream};
 use orlop_sif::{ImageKind, Sif, recognise};
 use orlop_squashfs::Window;
-use orlop_store::{BlobDraft, Entry, Leased, Tag};
+use orlop_store::{BlobDraft, Entry, Leased, Store, Tag};
 use tokio::sync::mpsc;
 
 use super::asking::passing_on;
 use super::checks;
 use super::landing;
-use super::needs;
+use super::needs::{self, Needs};
 use super::pull::{self, Events, Pulled};
 use super::room::Room;
 use crate::caller::Caller;
@@ -81,7 +81,7 @@ async fn fetch(
     most: u64,
     events: &Events,
 ) -> Result<Pulled, Failure> {
-    let mut tries = 1;
+    let (mut tries, mut is_room_made) = (1, false);
     loop {
         let file = session.web_file(&wanted.url, wanted.insecure)?;
         let source = file.shown();
@@ -116,6 +116,16 @@ async fn fetch(
             }
             Err(lost) if !lost.is_own && lost.failure.is_of_caller() && tries < FLIGHTS => {
                 tries = tries.saturating_add(1);
+            }
+            Err(lost) if lost.failure.kind() == Kind::DiskFull && !is_room_made => {
+                is_room_made = true;
+                let came = flights.iter().map(|flight| flight.facts().bytes()).sum::<u64>();
+                // How much is to come is not always told: twice what came, then.
+                let count = move |_: &Store| Ok(Needs::of_bytes(size.max(came.saturating_mul(2))));
+                landing::at_rest(flights.into()).await;
+                if !needs::is_room_made_of(daemon, &lost.failure, Vec::new(), count).await {
+                    return Err(lost.failure);
+                }
             }
             Err(lost) => return Err(lost.failure),
         }

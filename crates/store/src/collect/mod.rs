@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use orlop_config::limits;
-use orlop_publish::{PublishError, move_aside};
+use orlop_publish::{PublishError, is_disk_full, move_aside};
 
 use crate::files::{Lock, lock, random};
 use crate::store::Store;
@@ -194,6 +194,11 @@ impl Store {
                     if cause.kind() == std::io::ErrorKind::NotFound =>
                 {
                     return Ok(());
+                }
+                // Btrfs counts a new name towards a quota, but lets the old ones go. What others see
+                // meanwhile lacks a file: it is no segment.
+                Err(PublishError::Disk { cause, .. }) if is_disk_full(&cause) => {
+                    return remove_file(path);
                 }
                 Err(error) => return Err(Error::publish(0, error)),
             }
