@@ -24,7 +24,16 @@ impl Assembly<'_> {
     }
 
     fn hide(&self, path: &Path) -> io::Result<()> {
-        let Some(opened) = reached(open_path(path))? else { return Ok(()) };
+        let refused = |found: &io::Result<_>| is_refused(found.as_ref().err());
+        let mut opened = open_path(path);
+        if refused(&opened) {
+            // What is closed stays so: a refusal that passes would show the file to who comes later.
+            opened = open_path(path);
+            if refused(&opened) {
+                return Ok(());
+            }
+        }
+        let Some(opened) = reached(opened)? else { return Ok(()) };
         for seen in masks::seen_at(&resolved(&opened)?, &self.made) {
             let Some(host) = reached(stat(&seen.host))? else { continue };
             let Some(inside) = reached(self.tree.find(&seen.at))? else { continue };
@@ -56,12 +65,17 @@ impl Assembly<'_> {
     }
 }
 
-/// `None` for what is not there or lies where nobody of the container gets to either.
+/// Whether somebody may not get to a place, as nobody of the container may.
+fn is_refused(cause: Option<&io::Error>) -> bool {
+    cause.and_then(Errno::from_io_error) == Some(Errno::ACCESS)
+}
+
+/// `None` for what is not there.
 fn reached<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(cause) => match Errno::from_io_error(&cause) {
-            Some(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => Ok(None),
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             _ => Err(cause),
         },
     }
