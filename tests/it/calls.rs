@@ -4,7 +4,7 @@
 //! all; as many as `ORLOP_KIT_ROUNDS` says, and all of them with each error for 0.
 
 use crate::world::{SECRET, basic, bytes, site};
-use orlop_kit::faults::{Hit, Position, Positions};
+use orlop_kit::faults::{Hit, Position, Positions, Rule};
 use orlop_kit::{Faults, Image, Outcome, Registry, Route, Site, config, layer, tools};
 use rustix::io::Errno;
 use std::cell::Cell;
@@ -280,4 +280,25 @@ fn f29_each_call_of_an_exec() {
         },
         |_| (),
     );
+}
+
+#[test]
+fn f29_a_refusal_that_passes_shows_no_credentials() {
+    if orlop_kit::image::probe().is_empty() || !tools::user_namespaces() {
+        return tools::skip("no containers here");
+    }
+    let Some(world) = world() else { return };
+    let file = world.site.home().join(".docker/config.json").display().to_string();
+    world.site.write_home(".docker/config.json", SECRET.as_bytes());
+    let show = || world.orlop(&["exec", "golden.sif", "/bin/probe", "cat", &file], "");
+    let mut met = 0;
+    for number in 1..=4 {
+        let rule = Rule::on_any(["open", "openat", "openat2", "statx"]).of("orlop");
+        world.faults.set([rule.at(".docker/config.json").nth(number).fails(Errno::ACCESS)]);
+        let shown = show();
+        met += world.faults.hits().len();
+        assert!(!shown.stdout.contains(SECRET), "{number}: {}", shown.report());
+    }
+    world.faults.rest();
+    assert!(met > 0);
 }
