@@ -15,6 +15,7 @@ use orlop_publish::{Draft, Mode, PublishError};
 use orlop_sif::{ImageKind, recognise};
 use orlop_squashfs::Window;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::failure::Failure;
 
@@ -64,16 +65,19 @@ impl Destination {
             }
             _ => {}
         }
-        let parent = parent(&path);
+        // The working directory by its name, where it has one.
+        let parent =
+            std::path::absolute(parent(&path)).unwrap_or_else(|_| parent(&path).to_owned());
+        let parent = parent.as_path();
         let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         rustix::fs::access(parent, writable)
             .map_err(|cause| Failure::file("write in", parent, &cause.into()))?;
         let found = std::fs::metadata(parent).and_then(|found| {
             // The working directory may have been removed under the command.
             if found.nlink() == 0 {
-                return Err(io::ErrorKind::NotFound.into());
+                return Err(Errno::NOENT.into());
             }
-            if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+            if found.is_dir() { Ok(()) } else { Err(Errno::NOTDIR.into()) }
         });
         found.map_err(|cause| Failure::file("write in", parent, &cause))?;
         Ok(Self { path, replaces: force })
