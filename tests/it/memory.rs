@@ -246,7 +246,8 @@ fn l77_a_holder_gets_by_with_little_after_all_of_an_image_was_looked_at() {
     assert!(bytes <= (40 << 20) + 8 * count, "{bytes} bytes");
     assert!(threads <= 16, "{threads} threads");
     // Looking at one more takes no longer than at the first: nothing is searched from its start.
-    assert!(seconds < 5.0 + count as f32 / 10_000.0, "{seconds} s");
+    // Few files take a third of a second, on a machine that is busy much more.
+    assert!(seconds < 20.0 + count as f32 / 10_000.0, "{seconds} s");
     walk.signal(Signal::KILL);
     drop(walk.outcome());
 }
