@@ -46,6 +46,8 @@ pub(crate) struct Context {
     told_of_cache: bool,
     /// The socket's place, once it has been looked for.
     socket: Option<Option<PathBuf>>,
+    /// The directory of sockets, once it has been looked for.
+    socket_directory: Option<Option<PathBuf>>,
     no_cache: bool,
 }
 
@@ -71,6 +73,7 @@ impl Context {
             told: false,
             told_of_cache: false,
             socket: None,
+            socket_directory: None,
             no_cache: false,
         }
     }
@@ -150,6 +153,13 @@ impl Context {
     /// The directory of sockets, of this user alone: it needs no cache, and where the daemon has none
     /// it is another one.
     pub(crate) fn socket_directory(&mut self) -> Option<PathBuf> {
+        if self.socket_directory.is_none() {
+            self.socket_directory = Some(self.find_socket_directory());
+        }
+        self.socket_directory.clone().flatten()
+    }
+
+    fn find_socket_directory(&mut self) -> Option<PathBuf> {
         let is_told = self.paths.cache().is_ok();
         let socket = match self.socket() {
             Some(socket) => socket,

@@ -299,6 +299,12 @@ fn s46_s47_containers_run_where_the_place_of_temporary_files_is_missing_or_taken
             let found = lines.iter().filter(|line| line.contains("orlop-")).count();
             assert_eq!(found, told, "{}", outcome.report());
         }
+        // The sockets are hidden wherever they are.
+        let sockets = format!("/tmp/orlop-{}", site.person().uid);
+        assert!(std::fs::read_dir(&sockets).unwrap().next().is_some(), "{temporary:?}");
+        let run = site.run(["exec", "a.sif", "/bin/probe", "ls", &sockets]);
+        let run = run.no_env("XDG_RUNTIME_DIR").env("TMPDIR", temporary);
+        run.env("ORLOP_CACHEDIR", &cache).outcome().success().prints("");
     }
 }
 

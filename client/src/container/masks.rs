@@ -44,8 +44,7 @@ pub(super) fn masks(options: &Options, context: &mut Context) -> Vec<PathBuf> {
     }
     masks.extend(context.environment.get(env::AUTHFILE).map(PathBuf::from));
     masks.extend(options.path("authfile").map(Path::to_owned));
-    let socket = context.socket();
-    masks.extend(socket.as_deref().and_then(Path::parent).map(Path::to_owned));
+    masks.extend(context.socket_directory());
     let mut masks: Vec<PathBuf> = masks.iter().map(|path| absolute(path)).collect();
     masks.sort();
     masks.dedup();
