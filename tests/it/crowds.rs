@@ -1,6 +1,6 @@
 //! Many clients on one daemon, slow and stopped ones, and what can be seen of them.
 
-use crate::world::{bytes, site};
+use crate::world::{bytes, json, site};
 use orlop_kit::{Image, Registry, blobs, layer, tools, until_true};
 use rustix::process::Signal;
 use std::io::{Read as _, Write as _};
@@ -54,9 +54,7 @@ fn f54_who_shares_a_download_alone_hears_of_plain_http_too() {
 
 /// Those that wait for the first flight.
 fn callers(site: &orlop_kit::Site) -> u64 {
-    let status = site.orlop(["status", "--json"]).success();
-    let status: serde_json::Value = serde_json::from_slice(&status.bytes).unwrap();
-    status["flights"][0]["callers"].as_u64().unwrap_or(0)
+    json(site, &["status", "--json"])["flights"][0]["callers"].as_u64().unwrap_or(0)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! An image that a container runs of stays usable whole, whatever is cleaned or collected.
 
 use crate::run::runnable;
-use crate::world::site;
+use crate::world::{json, site};
 use orlop_kit::site::{Running, end};
 use orlop_kit::{Answer, Image, Registry, Site, any, until_true};
 use rustix::process::Signal;
@@ -75,8 +75,7 @@ fn what_a_running_image_is_found_by_stays_when_the_cap_is_reached() {
     let other = ["pull", "b.sif", &registry.docker("b:1")];
     site.run(other).env("ORLOP_CACHE_MAX", "1").outcome().success();
     let images = || {
-        let list = site.orlop(["cache", "list", "--json"]).success();
-        let list: serde_json::Value = serde_json::from_slice(&list.bytes).unwrap();
+        let list = json(&site, &["cache", "list", "--json"]);
         list.as_array().unwrap().iter().filter(|entry| entry["type"] == "oci-tmp").count()
     };
     until_true("the other image is gone", || images() == 1);

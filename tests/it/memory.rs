@@ -2,7 +2,7 @@
 //!
 //! Not here: what large images take ([`crate::large`]).
 
-use crate::world::{AUTH, basic, bytes, log_in, site};
+use crate::world::{AUTH, basic, bytes, json, log_in, site};
 use orlop_kit::{Image, Registry, Site, memory, tools, until, until_true};
 use rustix::process::Signal;
 use std::path::Path;
@@ -21,9 +21,7 @@ fn daemon(site: &Site) -> u32 {
 }
 
 fn flights(site: &Site) -> usize {
-    let status = site.orlop(["status", "--json"]).success();
-    let status: serde_json::Value = serde_json::from_slice(&status.bytes).unwrap();
-    status["flights"].as_array().map_or(0, Vec::len)
+    json(site, &["status", "--json"])["flights"].as_array().map_or(0, Vec::len)
 }
 
 #[test]

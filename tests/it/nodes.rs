@@ -1,7 +1,7 @@
 //! Two nodes on one cache: one conversion for both, takeover, chances. A node is a daemon with a
 //! runtime directory of its own (rows F43 to F50); loops are as long as `ORLOP_KIT_ROUNDS` says.
 
-use crate::world::{Chance, bytes, site};
+use crate::world::{Chance, bytes, json, site};
 use orlop_kit::site::{Run, end};
 use orlop_kit::{Answer, Digest, Image, Registry, Site, blobs, layer, tools, until_true};
 use rustix::process::Signal;
@@ -216,10 +216,6 @@ fn f39_pulls_and_collections_at_once_fail_nobody_and_keep_the_cap() {
         }
     }
     site.orlop(["cache", "verify"]).success();
-    let used = || {
-        let usage = site.orlop(["cache", "usage", "--json"]).success();
-        let usage: serde_json::Value = serde_json::from_slice(&usage.bytes).unwrap();
-        usage["total_bytes"].as_u64().unwrap()
-    };
+    let used = || json(&site, &["cache", "usage", "--json"])["total_bytes"].as_u64().unwrap();
     until_true("the cap is kept", || used() <= 4_500_000);
 }

@@ -1,6 +1,6 @@
 //! Without the registry: `--offline`, digests that need no request, and the last known digest.
 
-use crate::world::{bytes, secure, site};
+use crate::world::{bytes, json, secure, site};
 use orlop_kit::{Answer, Auth, Image, Registry, Site, any, blobs, head, until_true};
 
 /// Waits until the daemon has written down what it learned.
@@ -118,11 +118,7 @@ fn identical_requests_at_once_share_one_question_and_later_ones_ask_anew() {
     let start = |name: &String| site.run(["pull", name.as_str(), &image]).start();
     let running: Vec<_> = names.iter().map(start).collect();
     held.arrived(1);
-    let waiting = || {
-        let status = site.orlop(["status", "--json"]).success();
-        let status: serde_json::Value = serde_json::from_slice(&status.bytes).unwrap();
-        status["calls"].as_u64().unwrap() >= 12
-    };
+    let waiting = || json(&site, &["status", "--json"])["calls"].as_u64().unwrap() >= 12;
     until_true("all twelve wait", waiting);
     held.open();
     for one in running {

@@ -2,7 +2,8 @@
 //!
 //! Basic: `GET /v2/` with it. Bearer: the token request with it, and more where the token service
 //! serves anybody: a refresh token, a token that names its subject, or that a login which is
-//! nobody's is refused. A registry that asks for nothing proves nothing. Table: `registry.md` §2.5. Not here: storing (`orlop-credentials`).
+//! nobody's is refused. A registry that asks for nothing proves nothing. Table: `registry.md` §2.5.
+//! Not here: storing (`orlop-credentials`).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

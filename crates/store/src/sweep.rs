@@ -1,8 +1,8 @@
 //! Sweeping: what dead processes left, and what is too old to be of use.
 //!
-//! Drafts in `tmp/.orlop/` that nobody holds, those of this node at once and others when they are over an
-//! hour old; damaged entries of that age, downloads that nobody went on with for a week, claims and
-//! leases that have gone silent. Ages are counted by the file system's clock. What has no name that
+//! Drafts in `tmp/.orlop/` that nobody holds, those of this node at once and others when they are
+//! over an hour old; damaged entries of that age, downloads that nobody went on with for a week,
+//! claims and leases that have gone silent. Ages are counted by the file system's clock. What has no name that
 //! Orlop gives ([`crate::own`]) is not the cache's and stays.
 
 use std::ffi::OsStr;
@@ -50,8 +50,8 @@ impl Store {
         Ok([drafts, older, damaged, claims, leases, partials].iter().sum())
     }
 
-    /// Removes what killed processes of this node left in `tmp/.orlop/`, however young: drafts of segments
-    /// and what was being removed, large both, that nobody holds. Returns how many went; none where
+    /// Removes what killed processes of this node left in `tmp/.orlop/`, however young: drafts of
+    /// segments and what was being removed, large both, that nobody holds. Returns how many went; none where
     /// locks do not work.
     ///
     /// # Errors
